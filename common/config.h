@@ -1,0 +1,119 @@
+/* The settings of all programs. One table in config.c says everything about each: its names, kind,
+ * default, limits and purpose. From it values are read, refused and explained, and --help is made.
+ *
+ * PAYRING_SOME_SETTING in the environment and --some-setting VALUE (or --some-setting=VALUE) are
+ * the same setting; the flag wins. A program reads only its own settings, so several may share one
+ * environment file.
+ */
+#ifndef PAYRING_CONFIG_H
+#define PAYRING_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "common/log.h"
+#include "common/status.h"
+
+enum config_program {
+    CONFIG_PROGRAM_API = 1, /* bits: a setting may belong to several */
+    CONFIG_PROGRAM_WORKER = 2,
+    CONFIG_PROGRAM_CTL = 4,
+};
+
+/* What the command line asks for. */
+enum config_action {
+    CONFIG_RUN,
+    CONFIG_CHECK_ONLY,   /* -n */
+    CONFIG_SHOW_HELP,    /* --help */
+    CONFIG_SHOW_VERSION, /* --version */
+};
+
+enum config_policy {
+    CONFIG_POLICY_DEFAULT_ONLY,
+    CONFIG_POLICY_DEADLINE,
+};
+
+struct config_endpoint {
+    char host[256]; /* a name or an address, IPv6 without its brackets; "": none */
+    char port[6];   /* decimal, as getaddrinfo wants it */
+};
+
+#define CONFIG_API_SLOT_AUTO UINT32_MAX
+#define CONFIG_WORDS_MAX     8
+
+/* Each field stands for the setting of its name. Fields of other programs hold their defaults.
+ * Units are in the names; counts and times fit uint32_t by their limits. */
+struct config {
+    enum config_action action;
+    const char *words[CONFIG_WORDS_MAX]; /* payringctl: what is not a flag, in order; of argv */
+    unsigned word_count;
+
+    char region[65];
+    enum log_level log_level;
+    uint32_t attach_timeout_ms;
+
+    uint32_t api_slots;
+    uint32_t lanes;
+    uint32_t ring_slots;
+    uint32_t payment_slots;
+    uint32_t ledger_rows;
+    uint32_t horizon_payments;
+
+    uint32_t api_slot;    /* CONFIG_API_SLOT_AUTO: the first free one */
+    char api_socket[108]; /* a path that fits sockaddr_un; "": none */
+    uint32_t api_socket_mode;
+    struct config_endpoint api_tcp;
+    bool purge;
+    uint32_t body_limit; /* bytes */
+    uint32_t max_connections;
+    uint32_t request_timeout_ms;
+    uint32_t retry_after_s;
+    uint32_t stop_timeout_ms;
+
+    char default_url[256]; /* no slash at the end: a path is appended to it */
+    char fallback_url[256];
+    enum config_policy policy;
+    uint32_t deadline_ms;
+    uint32_t horizon_s;
+    uint32_t worker_lanes;
+    uint32_t takeover_ms;
+    uint32_t post_timeout_ms;
+    uint32_t lookup_timeout_ms;
+    uint32_t health_interval_ms;
+    uint32_t in_flight_max;
+    uint32_t lookup_young_s;
+};
+
+/* A switch of the caller's own that is given on the command line only and takes no value. */
+struct config_flag {
+    const char *name; /* "force-..." for --force-...; NULL ends an array of them */
+    const char *help;
+    bool *given; /* set to true when the flag is there, else left alone */
+};
+
+struct config_invocation {
+    enum config_program program;
+    int argc;
+    char **argv;
+    char **environment;              /* "NAME=value" strings, then NULL: usually environ */
+    const struct config_flag *flags; /* NULL: none */
+    const char *usage;               /* more lines for --help, "" for none: the verbs, say */
+};
+
+/* Read the settings. STATUS_INVALID explains itself in one sentence that names the setting as it
+ * was given, its value and what is allowed. At --help or --version reading ends and the fields
+ * hold their defaults. Strings are copied, except `words`. */
+enum status config_load(struct config *, const struct config_invocation *, struct explain *);
+
+/* Answer --help, --version or -n on `out`. true: that was all, exit; false: there is work. */
+bool config_answer(const struct config *, const struct config_invocation *, FILE *out);
+
+/* Log a warning for each PAYRING_ variable that is no setting of any program: probably a typing
+ * error, but not an error, since newer programs may share the file. After log_open. */
+void config_warn_unknown(char **environment);
+
+/* "payring-api", ... */
+const char *config_program_name(enum config_program);
+
+#endif

@@ -1,0 +1,6 @@
+#ifndef PAYRING_VERSION_H
+#define PAYRING_VERSION_H
+
+#define PAYRING_VERSION "0.1.0"
+
+#endif

@@ -1,0 +1,69 @@
+#!/bin/sh
+# Install the Debian packages that building, running and testing need; say nothing when they are
+# all there. Uses sudo when not root. Set PAYRING_NO_INSTALL=1 to be told instead what is missing.
+#
+# nginx's package starts a server of its own on port 80 and enables it for the next boot. Neither
+# is wanted: no service is started while we install, and the service is disabled afterwards if it
+# was us who brought it.
+set -eu
+
+packages='
+    build-essential pkg-config
+    libh2o-evloop-dev libssl-dev zlib1g-dev libjson-c-dev libcurl4-openssl-dev
+    nginx libnginx-mod-stream curl perl
+    libcmocka-dev clang-format'
+
+missing=
+for package in $packages; do
+    case $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || :) in
+    installed) ;;
+    *) missing="$missing $package" ;;
+    esac
+done
+[ -n "$missing" ] || exit 0
+
+if [ -n "${PAYRING_NO_INSTALL:-}" ]; then
+    echo "missing packages:$missing" >&2
+    exit 1
+fi
+
+as_root=
+if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || {
+        echo "not root and no sudo; please install:$missing" >&2
+        exit 1
+    }
+    as_root=sudo
+fi
+
+policy=/usr/sbin/policy-rc.d
+ours=
+allow_services_again() {
+    [ -z "$ours" ] || $as_root rm -f "$policy"
+}
+trap allow_services_again EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+if [ ! -e "$policy" ]; then
+    ours=yes
+    printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null
+    $as_root chmod 755 "$policy"
+fi
+
+echo "installing:$missing"
+log=$(mktemp)
+apt() {
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 "$@" \
+        >>"$log" 2>&1 </dev/null || {
+        tail -n 30 "$log" >&2
+        echo "apt-get $1 failed; the whole output is in $log" >&2
+        exit 1
+    }
+}
+apt update
+# shellcheck disable=SC2086  # a list of words
+apt install --no-install-recommends $missing
+case " $missing " in
+*' nginx '*) $as_root update-rc.d nginx disable >/dev/null 2>&1 || : ;;
+esac
+rm -f "$log"

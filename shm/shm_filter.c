@@ -1,0 +1,122 @@
+#include "shm/shm_filter.h"
+
+#include <string.h>
+
+#include "common/check.h"
+
+#define BITS_PER_ID 8u
+#define LINE_BITS   (SHM_FILTER_LINE_WORDS * 64u)
+
+/* One line, and the bits of it that belong to an id. */
+struct pattern {
+    uint64_t *line;
+    uint64_t words[SHM_FILTER_LINE_WORDS];
+};
+
+void shm_filter_open(struct shm_filter_handle *filter, const struct shm_region *region,
+                     unsigned lane)
+{
+    *filter = (struct shm_filter_handle){
+        .meta = &shm_region_lane(region, lane)->filter,
+        .lines = {shm_region_filter(region, lane, 0), shm_region_filter(region, lane, 1)},
+        .line_mask = region->places.filter_lines - 1,
+        .capacity = region->geometry.horizon_payments,
+        .seed = {.hi = region->region_id_hi, .lo = region->region_id_lo},
+    };
+}
+
+/* Two hashes: the first gives the line, and the bits come from nine bits each
+ * of the second, the last of them from the first hash's upper half. */
+static struct pattern pattern_of(const struct shm_filter_handle *filter, unsigned generation,
+                                 const struct uuid *id)
+{
+    struct uuid one = {.hi = id->hi ^ filter->seed.hi, .lo = id->lo ^ filter->seed.lo};
+    struct uuid two = {.hi = ~one.lo, .lo = one.hi};
+    uint64_t first = uuid_hash(&one), bits = uuid_hash(&two);
+    struct pattern pattern = {
+        .line = filter->lines[generation] +
+                (size_t)(first & filter->line_mask) * SHM_FILTER_LINE_WORDS,
+    };
+    for (unsigned i = 0; i < BITS_PER_ID; i++) {
+        unsigned bit = (unsigned)(i == BITS_PER_ID - 1 ? first >> 48 : bits >> (9 * i)) &
+                       (LINE_BITS - 1);
+        pattern.words[bit / 64] |= UINT64_C(1) << bit % 64;
+    }
+    return pattern;
+}
+
+static bool line_has(const struct pattern *pattern)
+{
+    uint64_t missing = 0;
+    for (unsigned i = 0; i < SHM_FILTER_LINE_WORDS; i++)
+        missing |= pattern->words[i] & ~pattern->line[i];
+    return missing == 0;
+}
+
+bool shm_filter_contains(const struct shm_filter_handle *filter, const struct uuid *id)
+{
+    for (unsigned generation = 0; generation < 2; generation++) {
+        struct pattern pattern = pattern_of(filter, generation, id);
+        if (line_has(&pattern))
+            return true;
+    }
+    return false;
+}
+
+/* Relaxed loads throughout: the words are the owner's own. */
+static unsigned active(const struct shm_filter_handle *filter)
+{
+    return atomic_load_explicit(&filter->meta->active, memory_order_relaxed) & 1;
+}
+
+bool shm_filter_is_full(const struct shm_filter_handle *filter)
+{
+    return atomic_load_explicit(&filter->meta->remembered[active(filter)], memory_order_relaxed) >=
+           filter->capacity;
+}
+
+int64_t shm_filter_rotation_age_ms(const struct shm_filter_handle *filter, int64_t now_monotonic_ms)
+{
+    unsigned now_active = active(filter);
+    if (atomic_load_explicit(&filter->meta->remembered[1 - now_active], memory_order_relaxed) == 0)
+        return INT64_MAX;
+    return now_monotonic_ms -
+           (int64_t)atomic_load_explicit(&filter->meta->started_at_monotonic_ms[now_active],
+                                         memory_order_relaxed);
+}
+
+int64_t shm_filter_forgotten_adopted_us(const struct shm_filter_handle *filter)
+{
+    return atomic_load_explicit(&filter->meta->adopted_lowest_us[1 - active(filter)],
+                                memory_order_relaxed);
+}
+
+void shm_filter_rotate(struct shm_filter_handle *filter, int64_t now_monotonic_ms)
+{
+    unsigned next = 1 - active(filter);
+    struct shm_filter *meta = filter->meta;
+    size_t words = ((size_t)filter->line_mask + 1) * SHM_FILTER_LINE_WORDS;
+    memset(filter->lines[next], 0, words * sizeof(uint64_t));
+    /* Counts after the bits: a generation that looks empty is empty. */
+    atomic_store_explicit(&meta->remembered[next], 0, memory_order_release);
+    atomic_store_explicit(&meta->adopted_lowest_us[next], INT64_MAX, memory_order_release);
+    atomic_store_explicit(&meta->started_at_monotonic_ms[next], (uint64_t)now_monotonic_ms,
+                          memory_order_release);
+    atomic_store_explicit(&meta->active, next, memory_order_release);
+}
+
+void shm_filter_remember(struct shm_filter_handle *filter, const struct uuid *id,
+                         int64_t adopted_us)
+{
+    unsigned generation = active(filter);
+    struct pattern pattern = pattern_of(filter, generation, id);
+    _Atomic uint64_t *remembered = &filter->meta->remembered[generation];
+    _Atomic int64_t *lowest = &filter->meta->adopted_lowest_us[generation];
+    if (adopted_us < atomic_load_explicit(lowest, memory_order_relaxed))
+        atomic_store_explicit(lowest, adopted_us, memory_order_release);
+    for (unsigned i = 0; i < SHM_FILTER_LINE_WORDS; i++)
+        pattern.line[i] |= pattern.words[i];
+    /* Release: the bits stand before anything that comes after, the record's FREE above all. */
+    atomic_store_explicit(remembered, atomic_load_explicit(remembered, memory_order_relaxed) + 1,
+                          memory_order_release);
+}

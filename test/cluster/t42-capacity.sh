@@ -1,0 +1,37 @@
+#!/bin/sh
+description='Under a load that is too much for both processors, what is in flight at each settles
+at a level of its own: its capacity and 2 to 6 waiting for each of the two lanes.'
+. test/lib/cluster.sh
+
+cluster_start --apis 2 --workers 2 PAYRING_DEADLINE_MS=1000
+processor default misbehaves capacity concurrent=24 service_ms=100
+processor fallback misbehaves capacity concurrent=6 service_ms=100
+load_start --seconds 14 --rate 500 --seed 421
+accepted_for() { # seconds of load
+    load_has_posted $(($1 * 500))
+}
+ok 'the load runs'                  eventually 15 accepted_for 8
+level() { # median of what is running there, over some seconds
+    local n=0
+    while [ "$n" -lt 60 ]; do
+        processor_stat "$1" running
+        n=$((n + 1))
+        sleep 0.05
+    done | sort -n | sed -n 30p
+}
+level default >"$play_dir/level.default" &
+sampler=$!
+level fallback >"$play_dir/level.fallback"
+wait "$sampler"
+between() { # low high value
+    echo "$3 is to be $1 to $2"
+    [ "$3" -ge "$1" ] && [ "$3" -le "$2" ]
+}
+ok 'the default: 24 and 4 to 12'    between 28 36 "$(cat "$play_dir/level.default")"
+ok 'the fallback: 6 and 4 to 12'    between 10 18 "$(cat "$play_dir/level.fallback")"
+ok 'the load is answered'           load_wait
+processor default behaves
+processor fallback behaves
+ok 'the books agree'                books_agree_within 40
+ok 'the windows agree'              windows_agree
+done_testing

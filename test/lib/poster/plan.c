@@ -1,0 +1,58 @@
+#include "test/lib/poster/plan.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+
+static uint64_t mix(uint64_t x)
+{
+    x += UINT64_C(0x9e3779b97f4a7c15);
+    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return x ^ (x >> 31);
+}
+
+void plan_begin(struct plan *plan)
+{
+    plan->fresh_count = 0;
+    plan->random_state = mix(plan->seed ^ UINT64_C(0x706f73746572));
+}
+
+uint64_t plan_random(struct plan *plan)
+{
+    plan->random_state += UINT64_C(0x9e3779b97f4a7c15);
+    return mix(plan->random_state);
+}
+
+/* Payment n of this seed: a version 4 UUID and one of the amounts. */
+static void describe(const struct plan *plan, uint64_t n, struct payment *payment)
+{
+    uint64_t high = mix(mix(plan->seed) + 2 * n);
+    uint64_t low = mix(mix(plan->seed) + 2 * n + 1);
+    snprintf(payment->id, sizeof payment->id, "%08x-%04x-4%03x-%04x-%012llx",
+             (unsigned)(high >> 32), (unsigned)(high >> 16) & 0xffffU, (unsigned)high & 0xfffU,
+             (unsigned)(0x8000U | ((low >> 48) & 0x3fffU)),
+             (unsigned long long)(low & UINT64_C(0xffffffffffff)));
+    payment->amount = plan->amounts[mix(high ^ low) % plan->amount_count];
+    payment->tries = 0;
+}
+
+static uint64_t earlier(struct plan *plan)
+{
+    uint64_t choice = plan_random(plan);
+    bool recent = choice & 1;
+    uint64_t reach = recent && plan->fresh_count > 8 ? 8 : plan->fresh_count;
+    return plan->fresh_count - 1 - (choice >> 1) % reach;
+}
+
+void plan_next(struct plan *plan, struct payment *payment)
+{
+    uint64_t percent = plan_random(plan) % 100;
+    if (plan->fresh_count == 0 || percent >= plan->duplicate_percent + plan->conflict_percent) {
+        describe(plan, plan->fresh_count, payment);
+        plan->fresh_count++;
+        return;
+    }
+    describe(plan, earlier(plan), payment);
+    if (percent < plan->conflict_percent)
+        payment->amount = plan->conflict_amount;
+}

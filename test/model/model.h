@@ -1,0 +1,214 @@
+/* One lane, small enough to visit every state that it can reach.
+ *
+ * The automaton under test is the worker's own object file, payment_protocol.o.
+ * Around it the model plays everybody else: clients, the API, the lane's driver,
+ * the two processors, the clock and death. A file each:
+ *
+ *   model.h      a state, its bounds, a move
+ *   lane.c       the worker: makes the automaton's stores one by one, dies between any two
+ *   moves.c      what may happen in a state; the honest completion
+ *   promises.c   what must be true in a state
+ *   rules.c      the rules, and how to break each (for the self-test)
+ *   explore.c    breadth first over all states: the first violation has the shortest trace
+ *   words.c      a trace in words
+ *
+ * Times are small numbers, 0 = none: t ms since the Epoch. The clock may show any
+ * time of 2, 4 .. 2 * bounds.times at any moment, so it stands still, jumps and steps back.
+ * Amounts are 1 or 2 cents, 0 = none.
+ */
+#ifndef PAYRING_TEST_MODEL_MODEL_H
+#define PAYRING_TEST_MODEL_MODEL_H
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "shm/shm_layout.h"
+
+enum {
+    MODEL_IDS = 3,
+    MODEL_RECORDS = 3,
+    MODEL_RINGS = 2,
+    MODEL_RING_SLOTS = 2,
+    MODEL_ROWS = 8,
+    MODEL_ASLEEP = 4,
+    MODEL_AMOUNTS = 2,
+    MODEL_TIME_CREATED = 3,       /* the region's creation, which the clock may step behind */
+    MODEL_TIME_FOREIGN_EARLY = 1, /* of inserts by others: before any time that the clock shows, */
+    MODEL_TIME_FOREIGN_LATE = 3,  /* or between two of them */
+};
+
+/* What the worker waits for on behalf of a record. Lost with the worker. */
+enum model_waiting {
+    WAITING_NOT,
+    WAITING_READY,       /* QUEUED: for the routing, or to be asked for */
+    WAITING_POST,        /* a POST is out and not executed */
+    WAITING_POST_OK,     /* a POST was executed; its 200 is on the way */
+    WAITING_RESEND,      /* pinned */
+    WAITING_ASKED,       /* + processor: a look-up is out */
+    WAITING_ABSENT = 7,  /* + processor: it found nothing; its 404 is on the way */
+    WAITING_VISIT = 9,   /* only without RULE_VISIT_ALL_FIRST: not yet visited by the take-over */
+};
+
+struct model_record {
+    uint8_t state; /* enum payment_state; FREE: all zero */
+    uint8_t processor;
+    uint8_t flags;
+    uint8_t refusals;
+    uint8_t id;
+    uint8_t amount;
+    uint8_t requested_at;
+    uint8_t row_name;
+    uint8_t generation;
+    uint8_t waiting; /* enum model_waiting */
+};
+
+struct model_entry {
+    uint8_t id;
+    uint8_t amount;
+    uint8_t generation;
+};
+
+struct model_row {
+    uint8_t processor;
+    uint8_t id; /* a real row has none: for the promises only, as is generation */
+    uint8_t amount;
+    uint8_t requested_at;
+    uint8_t generation;
+};
+
+/* A request nobody waits for any more, which may still insert. A second identical one
+ * (a hidden resend) could only find the first one's insert, so that one stands for all. */
+struct model_request {
+    uint8_t processor;
+    uint8_t id;
+    uint8_t amount;
+    uint8_t requested_at;
+};
+
+struct model_insert {
+    uint8_t amount; /* 0: the id is not in this book */
+    uint8_t requested_at;
+    uint8_t foreign; /* inserted by somebody else, before this region was */
+};
+
+/* Compared and hashed as bytes: no padding. */
+struct model_state {
+    /* the region */
+    struct model_record record[MODEL_RECORDS];
+    struct model_entry ring[MODEL_RINGS][MODEL_RING_SLOTS]; /* the head first */
+    uint8_t ring_length[MODEL_RINGS];
+    struct model_row row[MODEL_ROWS];
+    uint8_t row_count;
+    uint8_t first_row;
+    uint8_t lowest_bound;
+    uint8_t generation;
+    uint8_t purge_applied;
+    uint8_t filter_active;
+    uint8_t filter_ids[2]; /* bit = id */
+    uint8_t filter_adopted[2];
+
+    /* the processors */
+    struct model_insert book[SHM_PROCESSORS][MODEL_IDS];
+    struct model_request asleep[MODEL_ASLEEP]; /* sorted */
+    uint8_t asleep_count;
+
+    uint8_t worker_down;
+
+    /* what may still happen */
+    uint8_t posts_left[MODEL_IDS][MODEL_AMOUNTS];
+    uint8_t crashes_left;
+    uint8_t purges_left;
+    uint8_t rotations_left;
+
+    /* known to the promises only; bit = id */
+    uint8_t promised;  /* answered 2xx since the last purge was asked for */
+    uint8_t rejected;  /* ended as REJECTED */
+    uint8_t forgotten; /* dropped by the filter: beyond the horizon */
+    uint8_t purge_floor; /* rows that the last purge asked for must at least clear */
+    uint8_t reserved[5];
+};
+static_assert(sizeof(struct model_state) % 8 == 0, "hashed by words");
+
+struct model_bounds {
+    const char *name;
+    unsigned ids, records, rings;
+    unsigned copies;    /* of each id, with amount 1 */
+    unsigned conflicts; /* of the first id, with amount 2 */
+    unsigned crashes, purges;
+    unsigned rotations; /* of the filter: two make it forget */
+    unsigned times;     /* that the clock can show */
+    unsigned foreign;   /* ids that may stand in a book before */
+    bool bad_requests;  /* processors answer 400 */
+    bool false_positives; /* the filter may claim to know any id */
+    bool young;         /* the region may be young: ids are asked for before the first binding */
+    unsigned long states_max;
+};
+extern struct model_bounds model_bounds;
+
+enum model_move_kind {
+    MOVE_BEGIN,      /* what: number of the initial state */
+    MOVE_POST,       /* who: id; what: amount | ring << 2 */
+    MOVE_POST_KNOWN, /* who: id; what: amount */
+    MOVE_ASK_PURGE,
+    MOVE_AWAKE, /* who: request */
+    MOVE_INTAKE, /* who: ring; what: bit 0 false positive, bit 1 young */
+    MOVE_READY, /* who: record; what: processor | time << 1 (unused if it asks first) */
+    MOVE_ANSWER, /* who: record; what: enum model_answer */
+    MOVE_RESEND, /* who: record */
+    MOVE_RECYCLE, /* who: record */
+    MOVE_VISIT, /* who: record */
+    MOVE_ROTATE,
+    MOVE_PURGE,
+    MOVE_TAKE_OVER,
+    MOVE_CRASH,
+};
+
+/* Of a POST or a look-up, whichever the record waits for. */
+enum model_answer {
+    ANSWER_HONEST,      /* executed and answered at once */
+    ANSWER_LATE,        /* executed; the answer takes its time */
+    ANSWER_REFUSED,     /* POST: never connected, 429, empty 500 */
+    ANSWER_BAD_REQUEST, /* POST: 400 */
+    ANSWER_UNKNOWN,     /* POST: time-out or reset; it may have been executed, may be later, or never */
+    ANSWER_RESENT,      /* POST: the same, after libcurl sent it twice by itself */
+    ANSWER_NONE,        /* look-up */
+    ANSWERS,
+};
+
+#define MODEL_NEVER 255u
+
+struct model_move {
+    uint8_t kind; /* enum model_move_kind */
+    uint8_t who;
+    uint8_t what;
+    uint8_t fuse; /* the worker dies after this many stores of the move; MODEL_NEVER */
+};
+
+/* One move under way. */
+struct model_run {
+    struct model_state state;
+    unsigned stores;   /* made so far */
+    unsigned fuse;     /* dies after so many */
+    bool dead;
+    bool cut;          /* the move leads beyond what a state can hold */
+    struct text *text; /* NULL: silent */
+};
+
+/* lane.c */
+void model_perform(struct model_run *run, const struct model_state *from, struct model_move move,
+                   struct text *text);
+/* moves.c */
+typedef void model_visit(void *context, const struct model_run *run, struct model_move move);
+unsigned model_initial_count(void);
+void model_initial(struct model_state *state, unsigned number);
+void model_each_move(const struct model_state *from, model_visit *visit, void *context);
+/* The next step towards the end when nobody misbehaves; false: this is the end. */
+bool model_honest_move(const struct model_state *state, struct model_move *move);
+void model_normalise(struct model_state *state);
+
+/* promises.c: NULL, or the promise that is broken. */
+const char *model_broken_promise(const struct model_state *state);
+const char *model_broken_at_end(const struct model_state *state);
+
+#endif

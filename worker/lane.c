@@ -1,0 +1,176 @@
+#include "worker/lane.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/check.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "shm/shm_doorbell.h"
+#include "shm/shm_lease.h"
+#include "worker/lane_internal.h"
+
+/* Longest sleep. The doorbell and the sockets end it; this is the limit that
+ * keeps a lost ring, were there one, from never being noticed. */
+#define SLEEP_MAX_MS 1000
+
+/* With a full table only replies help, and the ids' age (horizon): look now and then. */
+#define SLEEP_FULL_MS 50
+
+/* Heartbeats are for people. */
+#define BEAT_MS 1000
+
+static bool is_stopping(const struct lane *lane)
+{
+    return atomic_load_explicit(&lane->stopping, memory_order_acquire);
+}
+
+static void beat(struct lane *lane)
+{
+    if (lane->now_us / 1000 - lane->beat_ms < BEAT_MS)
+        return;
+    lane->beat_ms = lane->now_us / 1000;
+    shm_presence_beat(&lane->memory.control->presence);
+}
+
+static bool has_news(struct lane *lane)
+{
+    struct shm_ring_entry entry;
+    if (is_stopping(lane) || lane_purge_is_due(lane))
+        return true;
+    for (unsigned api = 0; !lane->full && api < lane->region->geometry.api_slots; api++)
+        if (shm_ring_peek(&lane->memory.rings[api], &entry))
+            return true;
+    return false;
+}
+
+/* Announce sleep, look once more, sleep (shm_doorbell.h says why no ring is lost). */
+static void rest(struct lane *lane, int64_t look_again_us)
+{
+    int64_t limit_ms = lane->full ? SLEEP_FULL_MS : SLEEP_MAX_MS;
+    int64_t wait_ms = limit_ms;
+    if (look_again_us != INT64_MAX)
+        wait_ms = (look_again_us - lane->now_us + 999) / 1000;
+    wait_ms = wait_ms < 0 ? 0 : wait_ms > limit_ms ? limit_ms : wait_ms;
+
+    shm_doorbell_sleep(lane->memory.control);
+    if (!has_news(lane)) {
+        lane_memory_count(&lane->memory, SHM_LANE_COUNTER_sleeps);
+        upstream_wait(lane->upstream, lane->bell_fd, wait_ms);
+    }
+    shm_doorbell_awake(lane->memory.control, lane->bell_fd);
+}
+
+/* One turn: what has come, what is new, what may go. */
+static void turn(struct lane *lane)
+{
+    bool sent = false;
+    lane->now_us = clock_monotonic_us();
+    upstream_perform(lane->upstream, lane_on_completion, lane);
+    bool busy = lane_purge_if_due(lane);
+    busy |= lane_take_in(lane);
+    int64_t look_again_us = lane_dispatch(lane, &sent);
+    beat(lane);
+    if (!busy && !sent)
+        rest(lane, look_again_us);
+}
+
+static int in_flight(const struct lane *lane)
+{
+    int count = 0;
+    for (unsigned p = 0; p < SHM_PROCESSORS; p++)
+        count += upstream_in_flight(lane->upstream, (int)p);
+    return count;
+}
+
+/* Nothing new; what is out may still come back. The rest stays in the region. */
+static void finish(struct lane *lane)
+{
+    int64_t deadline_us = clock_monotonic_us() + lane->settings.stop_timeout_ms * 1000;
+    while (in_flight(lane) > 0 && clock_monotonic_us() < deadline_us) {
+        upstream_wait(lane->upstream, -1, 100);
+        upstream_perform(lane->upstream, lane_on_completion, lane);
+    }
+    LOG_INFO("lane_left", "lane=%u in_flight=%d unsettled=%" PRIu64, lane->memory.number,
+             in_flight(lane), (uint64_t)atomic_load(&lane->memory.control->unsettled));
+}
+
+static void *run(void *context)
+{
+    struct lane *lane = context;
+    lane_take_over(lane);
+    while (!is_stopping(lane))
+        turn(lane);
+    finish(lane);
+    return NULL;
+}
+
+static void release(struct lane *lane)
+{
+    if (lane->upstream)
+        upstream_destroy(lane->upstream);
+    if (lane->bell_fd >= 0)
+        close(lane->bell_fd);
+    lane_queues_destroy(&lane->queues);
+    free(lane);
+}
+
+static enum status prepare(struct lane *lane, unsigned number, struct explain *why)
+{
+    struct upstream_settings upstream = {
+        .urls = {lane->settings.urls[0], lane->settings.urls[1]},
+        .post_timeout_ms = lane->settings.post_timeout_ms,
+        .lookup_timeout_ms = lane->settings.lookup_timeout_ms,
+        .health_timeout_ms = lane->settings.lookup_timeout_ms,
+        .transfers_max = lane->settings.in_flight_max,
+    };
+    lane->bell_fd = shm_doorbell_listen(lane->region, number, why);
+    if (lane->bell_fd < 0)
+        return STATUS_SYSTEM;
+    lane->upstream = upstream_create(&upstream, why);
+    if (!lane->upstream)
+        return STATUS_SYSTEM;
+    if (!lane_queues_create(&lane->queues, lane->region->geometry.payment_slots))
+        return explain(why, STATUS_SYSTEM, "out of memory for the lane's queues");
+    return lane_memory_open(&lane->memory, lane->region, number, why);
+}
+
+struct lane *lane_start(struct shm_region *region, unsigned number,
+                        const struct lane_settings *settings, struct explain *why)
+{
+    struct lane *lane = calloc(1, sizeof *lane);
+    if (!lane) {
+        explain_in(why, "out of memory for a lane");
+        return NULL;
+    }
+    lane->settings = *settings;
+    lane->region = region;
+    lane->bell_fd = -1;
+    lane->now_us = clock_monotonic_us();
+    enum status status = prepare(lane, number, why);
+    if (status == STATUS_OK) {
+        lane_dispatch_init(lane);
+        if (pthread_create(&lane->thread, NULL, run, lane) != 0)
+            status = explain(why, STATUS_SYSTEM, "cannot start a lane's thread: %m");
+    }
+    if (status != STATUS_OK) {
+        release(lane);
+        return NULL;
+    }
+    return lane;
+}
+
+void lane_request_stop(struct lane *lane)
+{
+    atomic_store_explicit(&lane->stopping, true, memory_order_release);
+    /* The lane's own doorbell wakes it; full means that it is rung already. */
+    if (write(lane->bell_fd, "s", 1) < 0)
+        LOG_DEBUG("stop_not_rung", "lane=%u", lane->memory.number);
+}
+
+void lane_join(struct lane *lane)
+{
+    pthread_join(lane->thread, NULL);
+    release(lane);
+}

@@ -1,0 +1,265 @@
+#include "worker/payment_protocol.h"
+
+#include "common/check.h"
+
+bool payment_state_is_terminal(enum payment_state state)
+{
+    return state >= PAYMENT_SETTLED && state <= PAYMENT_REJECTED;
+}
+
+const char *payment_state_name(enum payment_state state)
+{
+    static const char *const names[] = {
+        [PAYMENT_FREE] = "free",         [PAYMENT_QUEUED] = "queued",
+        [PAYMENT_SENT] = "sent",         [PAYMENT_SETTLED] = "settled",
+        [PAYMENT_DUPLICATE] = "duplicate", [PAYMENT_CONFLICT] = "conflict",
+        [PAYMENT_REJECTED] = "rejected",
+    };
+    return state <= PAYMENT_REJECTED ? names[state] : "damaged";
+}
+
+static void store(struct payment_step *step, enum payment_store_kind kind, int64_t value)
+{
+    CHECK(step->store_count < PAYMENT_STORES_MAX);
+    step->stores[step->store_count++] = (struct payment_store){.kind = kind, .value = value};
+}
+
+static void end(struct payment_step *step, enum payment_state state)
+{
+    store(step, PAYMENT_STORE_STATE, state);
+    step->action = PAYMENT_ACTION_ENDED;
+}
+
+/* Rule 8. The record names its row before the row exists, so that a new owner
+ * can tell a settled payment (row published) from an unknown one (not
+ * published) without searching the ledger. */
+static void settle(struct payment_step *step, unsigned processor, int64_t requested_at_us)
+{
+    store(step, PAYMENT_STORE_ROW_NAME, 1);
+    store(step, PAYMENT_STORE_ROW, requested_at_us);
+    step->stores[step->store_count - 1].processor = processor;
+    store(step, PAYMENT_STORE_ROW_COUNT, 0);
+    /* Only now may the bound values be overwritten by adopted ones: until the
+     * row is published they are what would have to be resent. */
+    store(step, PAYMENT_STORE_PROCESSOR, processor);
+    store(step, PAYMENT_STORE_REQUESTED_AT, requested_at_us);
+    end(step, PAYMENT_SETTLED);
+}
+
+/* Rule 9: whoever frees a record that may stand in a book remembers the id first. */
+static void forget(struct payment_step *step, const struct payment_view *payment,
+                   const struct payment_lane_view *lane)
+{
+    bool adopted = payment->state == PAYMENT_SETTLED &&
+                   payment->requested_at_us < lane->lowest_bound_us;
+    store(step, PAYMENT_STORE_REMEMBER, adopted ? payment->requested_at_us : INT64_MAX);
+    store(step, PAYMENT_STORE_STATE, PAYMENT_FREE);
+    step->action = PAYMENT_ACTION_FREED;
+}
+
+static void pin(struct payment_step *step, const struct payment_view *payment)
+{
+    if (!(payment->flags & PAYMENT_FLAG_UNKNOWN))
+        store(step, PAYMENT_STORE_FLAGS, payment->flags | PAYMENT_FLAG_UNKNOWN);
+    step->action = PAYMENT_ACTION_RESEND;
+    step->processor = payment->processor;
+}
+
+static void ask(struct payment_step *step, enum payment_action action, unsigned processor)
+{
+    step->action = action;
+    step->processor = processor;
+}
+
+static void intake(struct payment_step *step, const struct payment_view *payment,
+                   const struct payment_lane_view *lane, const struct payment_event *event)
+{
+    CHECK(event->purge_generation <= lane->purge_applied);
+    if (event->purge_generation < lane->purge_applied) {
+        step->intake = PAYMENT_INTAKE_PURGED;
+    } else if (payment->state != PAYMENT_FREE) {
+        CHECK(uuid_equal(&payment->id, &event->id));
+        step->intake = payment->amount_cents == event->amount_cents ? PAYMENT_INTAKE_COPY
+                                                                    : PAYMENT_INTAKE_CONFLICT;
+    } else {
+        unsigned flags = (event->remembered ? PAYMENT_FLAG_SEEN | PAYMENT_FLAG_ASK : 0u) |
+                         (event->ask_first ? PAYMENT_FLAG_ASK : 0u);
+        step->intake = PAYMENT_INTAKE_TAKEN;
+        store(step, PAYMENT_STORE_FIELDS, flags);
+        store(step, PAYMENT_STORE_STATE, PAYMENT_QUEUED);
+        step->action = PAYMENT_ACTION_READY;
+    }
+    /* Last: a crash before it reads the entry again and finds the record. */
+    store(step, PAYMENT_STORE_RING_HEAD, 0);
+}
+
+/* Rule 1. lowest_bound_us goes first, so that it is never above a bound time. */
+static void bind(struct payment_step *step, const struct payment_view *payment,
+                 const struct payment_lane_view *lane, const struct payment_event *event)
+{
+    CHECK(payment->state == PAYMENT_QUEUED && !payment->row_named);
+    CHECK(!(payment->flags & (PAYMENT_FLAG_ASK | PAYMENT_FLAG_UNKNOWN)));
+    int64_t requested_at_us = event->now_ms * 1000;
+    if (requested_at_us < lane->lowest_bound_us)
+        store(step, PAYMENT_STORE_LOWEST_BOUND, requested_at_us);
+    store(step, PAYMENT_STORE_PROCESSOR, event->processor);
+    store(step, PAYMENT_STORE_REQUESTED_AT, requested_at_us);
+    store(step, PAYMENT_STORE_STATE, PAYMENT_SENT);
+    step->action = PAYMENT_ACTION_POST;
+    step->processor = event->processor;
+}
+
+/* A definite no (rule 4): back to the queue, unless an earlier attempt may
+ * still act (rule 5), or a purge has passed while it was out. */
+static void refused(struct payment_step *step, const struct payment_view *payment,
+                    const struct payment_lane_view *lane, bool bad_request)
+{
+    if (payment->flags & PAYMENT_FLAG_UNKNOWN) {
+        pin(step, payment);
+    } else if (payment->purge_generation < lane->purge_applied) {
+        forget(step, payment, lane);
+    } else if (bad_request && payment->refusals + 1 >= PAYMENT_REFUSALS_MAX) {
+        end(step, PAYMENT_REJECTED);
+    } else {
+        unsigned refusals = bad_request ? payment->refusals + 1 : 0;
+        if (refusals != payment->refusals)
+            store(step, PAYMENT_STORE_REFUSALS, refusals);
+        store(step, PAYMENT_STORE_STATE, PAYMENT_QUEUED);
+        step->action = PAYMENT_ACTION_READY;
+    }
+}
+
+/* Rules 3 and 9: the id stands in a book. Whose insert is it? */
+static void found(struct payment_step *step, const struct payment_view *payment,
+                  const struct payment_lane_view *lane, const struct payment_event *event)
+{
+    bool sent = payment->state == PAYMENT_SENT;
+    CHECK(sent ? event->processor == payment->processor
+               : payment->state == PAYMENT_QUEUED && (payment->flags & PAYMENT_FLAG_ASK));
+    if (event->stored_amount_cents != payment->amount_cents) {
+        end(step, PAYMENT_CONFLICT);
+    } else if (sent && event->stored_requested_at_us == payment->requested_at_us) {
+        settle(step, payment->processor, payment->requested_at_us);
+    } else if (!(payment->flags & PAYMENT_FLAG_SEEN) &&
+               event->stored_requested_at_us < lane->lowest_bound_us) {
+        /* Older than anything this lane ever bound, and nothing that it adopted
+         * and forgot: this ledger cannot have counted it. */
+        settle(step, event->processor, event->stored_requested_at_us);
+    } else {
+        end(step, PAYMENT_DUPLICATE);
+    }
+}
+
+static void absent(struct payment_step *step, const struct payment_view *payment,
+                   const struct payment_event *event)
+{
+    if (payment->state == PAYMENT_SENT) {
+        /* 422 and then 404: the book was cleared in between, or is not yet
+         * visible. Resending the identical request is right either way. */
+        pin(step, payment);
+    } else if (event->processor + 1 < SHM_PROCESSORS) {
+        ask(step, PAYMENT_ACTION_LOOKUP, event->processor + 1);
+    } else {
+        /* In no book. SEEN stays: a later find must not be counted here again. */
+        store(step, PAYMENT_STORE_FLAGS, payment->flags & ~(unsigned)PAYMENT_FLAG_ASK);
+        step->action = PAYMENT_ACTION_READY;
+    }
+}
+
+/* Rule 8, the other half. Every record is visited before anything settles:
+ * a name left standing would be "published" by somebody else's row. */
+static void take_over(struct payment_step *step, const struct payment_view *payment,
+                      const struct payment_event *event)
+{
+    if (payment->state != PAYMENT_QUEUED && payment->state != PAYMENT_SENT) {
+        step->action = PAYMENT_ACTION_NONE;
+    } else if (payment->row_named && event->row_published) {
+        store(step, PAYMENT_STORE_PROCESSOR, event->processor);
+        store(step, PAYMENT_STORE_REQUESTED_AT, event->stored_requested_at_us);
+        end(step, PAYMENT_SETTLED);
+    } else {
+        if (payment->row_named)
+            store(step, PAYMENT_STORE_ROW_NAME, 0);
+        if (payment->state == PAYMENT_SENT)
+            pin(step, payment);
+        else
+            step->action = PAYMENT_ACTION_READY;
+    }
+}
+
+static void purge(struct payment_step *step, const struct payment_view *payment,
+                  const struct payment_lane_view *lane, const struct payment_event *event)
+{
+    bool idle = payment->state == PAYMENT_QUEUED || payment_state_is_terminal(payment->state);
+    if (idle && payment->purge_generation < event->purge_generation)
+        forget(step, payment, lane);
+}
+
+void payment_protocol_step(struct payment_step *step, const struct payment_view *payment,
+                           const struct payment_lane_view *lane,
+                           const struct payment_event *event)
+{
+    *step = (struct payment_step){.action = PAYMENT_ACTION_NONE};
+    bool sent = payment->state == PAYMENT_SENT;
+    switch (event->kind) {
+    case PAYMENT_EVENT_INTAKE:
+        intake(step, payment, lane, event);
+        return;
+    case PAYMENT_EVENT_BIND:
+        bind(step, payment, lane, event);
+        return;
+    case PAYMENT_EVENT_ASK:
+        CHECK(payment->state == PAYMENT_QUEUED && (payment->flags & PAYMENT_FLAG_ASK));
+        ask(step, PAYMENT_ACTION_LOOKUP, 0);
+        return;
+    case PAYMENT_EVENT_RESEND:
+        CHECK(sent);
+        step->action = PAYMENT_ACTION_POST;
+        step->processor = payment->processor;
+        return;
+    case PAYMENT_EVENT_ACCEPTED:
+        CHECK(sent);
+        settle(step, payment->processor, payment->requested_at_us);
+        return;
+    case PAYMENT_EVENT_EXISTS: /* rule 3: always ask */
+        CHECK(sent);
+        ask(step, PAYMENT_ACTION_LOOKUP, payment->processor);
+        return;
+    case PAYMENT_EVENT_REFUSED:
+    case PAYMENT_EVENT_BAD_REQUEST:
+        CHECK(sent);
+        refused(step, payment, lane, event->kind == PAYMENT_EVENT_BAD_REQUEST);
+        return;
+    case PAYMENT_EVENT_UNKNOWN:
+        CHECK(sent);
+        pin(step, payment);
+        return;
+    case PAYMENT_EVENT_FOUND:
+        found(step, payment, lane, event);
+        return;
+    case PAYMENT_EVENT_ABSENT:
+        CHECK(sent || payment->state == PAYMENT_QUEUED);
+        absent(step, payment, event);
+        return;
+    case PAYMENT_EVENT_UNANSWERED:
+        CHECK(sent || payment->state == PAYMENT_QUEUED);
+        ask(step, PAYMENT_ACTION_RETRY_LOOKUP, event->processor);
+        return;
+    case PAYMENT_EVENT_TAKE_OVER:
+        take_over(step, payment, event);
+        return;
+    case PAYMENT_EVENT_PURGE:
+        purge(step, payment, lane, event);
+        return;
+    case PAYMENT_EVENT_RECYCLE:
+        CHECK(payment_state_is_terminal(payment->state));
+        forget(step, payment, lane);
+        return;
+    }
+    CHECK(!"an unknown event");
+}
+
+int64_t payment_protocol_forget(const struct payment_lane_view *lane, int64_t adopted_lowest_us)
+{
+    return adopted_lowest_us < lane->lowest_bound_us ? adopted_lowest_us : lane->lowest_bound_us;
+}

@@ -1,0 +1,177 @@
+/* payring-worker: owns lanes of the region, drains their rings and settles
+ * their payments with the processors. */
+#define _GNU_SOURCE /* environ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/config.h"
+#include "common/log.h"
+#include "shm/shm_lease.h"
+#include "shm/shm_region.h"
+#include "worker/health.h"
+#include "worker/lane.h"
+
+/* How often the process looks for lanes without an owner. */
+#define LEASE_LOOK_MS 100
+
+struct worker {
+    const struct config *config;
+    struct shm_region region;
+    struct lane_settings lane_settings;
+    struct health *health;
+    struct lane *lanes[SHM_LANES_MAX];
+    bool given_up[SHM_LANES_MAX];           /* cannot be opened: damaged */
+    int64_t unowned_since_ms[SHM_LANES_MAX]; /* monotonic; 0 = owned when last looked */
+    unsigned lane_count;
+};
+
+static void block_signals(sigset_t *set)
+{
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+    pthread_sigmask(SIG_BLOCK, set, NULL);
+}
+
+/* Start a lane whose lease was just taken. */
+static void own_lane(struct worker *worker, unsigned number)
+{
+    struct explain why = {{0}};
+    if (!shm_region_is_current(&worker->region)) {
+        shm_lease_give_back(&worker->region, SHM_LEASE_LANE + number);
+        return;
+    }
+    enum status status = shm_region_open_lane(&worker->region, number, &why);
+    if (status == STATUS_OK)
+        worker->lanes[number] = lane_start(&worker->region, number, &worker->lane_settings, &why);
+    if (worker->lanes[number]) {
+        worker->lane_count++;
+        return;
+    }
+    LOG_ERROR("lane_not_started", "lane=%u why=%s", number, why.text);
+    worker->given_up[number] = true;
+    shm_region_close_lane(&worker->region, number);
+    shm_lease_give_back(&worker->region, SHM_LEASE_LANE + number);
+}
+
+/* A process takes PAYRING_WORKER_LANES lanes at once and any other only when
+ * nobody else wanted it for PAYRING_TAKEOVER_MS: so that processes that start
+ * together share the lanes, and a dead one's lanes are not left alone. */
+static void look_for_lanes(struct worker *worker)
+{
+    int64_t now = clock_monotonic_ms();
+    for (unsigned i = 0; i < worker->region.geometry.lanes; i++) {
+        if (worker->lanes[i] || worker->given_up[i])
+            continue;
+        if (shm_lease_is_taken(&worker->region, SHM_LEASE_LANE + i)) {
+            worker->unowned_since_ms[i] = 0;
+            continue;
+        }
+        if (!worker->unowned_since_ms[i])
+            worker->unowned_since_ms[i] = now;
+        bool mine = worker->lane_count < worker->config->worker_lanes;
+        bool abandoned = now - worker->unowned_since_ms[i] >= worker->config->takeover_ms;
+        if ((mine || abandoned) &&
+            shm_lease_try_take(&worker->region, SHM_LEASE_LANE + i) == STATUS_OK)
+            own_lane(worker, i);
+    }
+}
+
+static enum status start_health(struct worker *worker, struct explain *why)
+{
+    const struct config *config = worker->config;
+    struct health_settings settings = {.urls = {config->default_url, config->fallback_url},
+                                       .interval_ms = config->health_interval_ms};
+    worker->health = health_start(&worker->region, &settings, why);
+    return worker->health ? STATUS_OK : STATUS_SYSTEM;
+}
+
+static void prepare_lanes(struct worker *worker)
+{
+    const struct config *config = worker->config;
+    worker->lane_settings = (struct lane_settings){
+        .urls = {config->default_url, config->fallback_url},
+        .policy = config->policy == CONFIG_POLICY_DEFAULT_ONLY ? ROUTING_DEFAULT_ONLY
+                                                               : ROUTING_DEADLINE,
+        .deadline_ms = config->deadline_ms,
+        .post_timeout_ms = config->post_timeout_ms,
+        .lookup_timeout_ms = config->lookup_timeout_ms,
+        .horizon_ms = (int64_t)config->horizon_s * 1000,
+        .lookup_young_ms = (int64_t)config->lookup_young_s * 1000,
+        .stop_timeout_ms = config->stop_timeout_ms,
+        .in_flight_max = (int)config->in_flight_max,
+    };
+}
+
+static void run(struct worker *worker, const sigset_t *signals)
+{
+    const struct timespec look = {.tv_nsec = LEASE_LOOK_MS * 1000000L};
+    int signal_number;
+    LOG_INFO("ready", "region=%s lanes=%u", worker->region.name, worker->region.geometry.lanes);
+    do {
+        look_for_lanes(worker);
+        signal_number = sigtimedwait(signals, NULL, &look);
+    } while (signal_number < 0);
+    LOG_INFO("stopping", "signal=%d lanes=%u", signal_number, worker->lane_count);
+}
+
+static void stop(struct worker *worker)
+{
+    for (unsigned i = 0; i < SHM_LANES_MAX; i++)
+        if (worker->lanes[i])
+            lane_request_stop(worker->lanes[i]);
+    for (unsigned i = 0; i < SHM_LANES_MAX; i++) {
+        if (!worker->lanes[i])
+            continue;
+        lane_join(worker->lanes[i]);
+        shm_region_close_lane(&worker->region, i);
+        shm_lease_give_back(&worker->region, SHM_LEASE_LANE + i);
+    }
+    if (worker->health)
+        health_stop(worker->health);
+    shm_region_detach(&worker->region);
+}
+
+int main(int argc, char **argv)
+{
+    static struct config config;
+    static struct worker worker;
+    struct explain why = {{0}};
+    sigset_t signals;
+    struct config_invocation invocation = {.program = CONFIG_PROGRAM_WORKER,
+                                           .argc = argc,
+                                           .argv = argv,
+                                           .environment = environ,
+                                           .usage = ""};
+
+    if (config_load(&config, &invocation, &why) != STATUS_OK) {
+        fprintf(stderr, "payring-worker: %s\n", why.text);
+        return EXIT_FAILURE;
+    }
+    if (config_answer(&config, &invocation, stdout))
+        return EXIT_SUCCESS;
+    log_open("payring-worker", config.log_level);
+    config_warn_unknown(environ);
+
+    worker.config = &config;
+    prepare_lanes(&worker);
+    enum status status =
+        shm_region_attach(&worker.region, config.region, config.attach_timeout_ms, &why);
+    if (status == STATUS_OK) {
+        block_signals(&signals); /* before any thread: all of them inherit the mask */
+        status = start_health(&worker, &why);
+        if (status == STATUS_OK)
+            run(&worker, &signals);
+        stop(&worker);
+    }
+    if (status != STATUS_OK)
+        LOG_ERROR("not_started", "why=%s", why.text);
+    log_close();
+    return status == STATUS_OK ? EXIT_SUCCESS : EXIT_FAILURE;
+}
