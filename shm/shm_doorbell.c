@@ -64,17 +64,17 @@ int shm_doorbell_listen(const struct shm_region *region, unsigned lane, struct e
     struct stat file;
     shm_region_bell_path(region->name, lane, path, sizeof path);
     if (mkfifo(path, 0600) != 0 && errno != EEXIST) {
-        explain(why, STATUS_SYSTEM, "the FIFO %s cannot be made: %m", path);
+        explain_in(why, "the FIFO %s cannot be made: %m", path);
         return -1;
     }
     int fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0) {
-        explain(why, STATUS_SYSTEM, "the FIFO %s cannot be opened: %m", path);
+        explain_in(why, "the FIFO %s cannot be opened: %m", path);
         return -1;
     }
     if (fstat(fd, &file) == 0 && S_ISFIFO(file.st_mode))
         return fd;
-    explain(why, STATUS_DAMAGED, "%s is no FIFO: remove it", path);
+    explain_in(why, "%s is no FIFO: remove it", path);
     close(fd);
     return -1;
 }

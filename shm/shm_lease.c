@@ -1,3 +1,4 @@
+#define _GNU_SOURCE /* F_OFD_SETLK */
 #include "shm/shm_lease.h"
 
 #include <errno.h>

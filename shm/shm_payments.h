@@ -1,9 +1,14 @@
 /* A lane's payment table: records, and the hash index that finds them by id.
  *
- * The owner writes; APIs read while it changes. The index (chains of record
- * numbers) is a hint for readers: a hit is verified against the record, a miss
- * may be wrong and is harmless (the payment is enqueued and recognised by the
- * lane). For the owner it is exact; it is rebuilt from the records at take-over.
+ *   heads[hash & mask] ─▶ record + 1 ─▶ next[record] ─▶ ... ─▶ 0
+ *
+ * The owner writes; APIs read while it changes. A record is read as a whole
+ * under its sequence number: odd while the owner is at it, and every store to a
+ * record is a release store that readers acquire, so that one who has seen a
+ * new word sees the odd number too. The index is a hint for readers: a hit is
+ * verified against the record; a miss may be wrong and is harmless (the payment
+ * is enqueued, and its lane recognises it). For the owner it is exact; it is
+ * rebuilt from the records at take-over.
  */
 #ifndef PAYRING_SHM_PAYMENTS_H
 #define PAYRING_SHM_PAYMENTS_H
@@ -18,10 +23,11 @@
 
 struct shm_payments {
     struct shm_payment *records;
-    _Atomic uint32_t *heads; /* record number + 1 */
+    _Atomic uint32_t *heads; /* record number + 1; 0 ends a chain */
     _Atomic uint32_t *next;
     uint32_t slots;
     uint32_t heads_mask;
+    struct uuid seed; /* the region's id: who picks payment ids on purpose cannot make long chains */
 };
 
 /* A consistent copy of one record. */
@@ -29,35 +35,65 @@ struct shm_payment_snapshot {
     enum payment_state state;
     unsigned processor, flags, refusals, attempts, epoch;
     struct uuid id;
-    int64_t amount_cents, accepted_at_ms, requested_at_us;
-    uint32_t row_name, purge_generation;
+    int64_t amount_cents;
+    int64_t accepted_at_ms; /* wall clock */
+    int64_t requested_at_us;
+    uint32_t row_name; /* ledger row + 1; 0 = none */
+    uint32_t purge_generation;
 };
 
 void shm_payments_open(struct shm_payments *, const struct shm_region *, unsigned lane);
 
-/* Which lane a payment belongs to. */
+/* Which lane a payment belongs to: the same in every process of the region. */
 unsigned shm_payments_lane_of(const struct shm_region *, const struct uuid *);
 
+/* "free", "queued", ...; "damaged" for a number that is none. */
+const char *shm_payments_state_name(enum payment_state);
+
 /* ---- any process ---- */
-/* A bounded number of tries; false: in motion (owner stopped in the middle), or damaged
- * (checksum of a non-FREE record differs), never a wait. */
+
+/* Copy one record. A bounded number of tries, never a wait: false is "not
+ * known" - in motion for all of them (the owner may be stopped in the middle),
+ * or damaged (its checksum, state or processor cannot be). */
 bool shm_payments_read(const struct shm_payments *, uint32_t record, struct shm_payment_snapshot *);
-/* Find by id: verified hit or false ("not known"). Bounded chain walk, bounds-checked. */
-bool shm_payments_find(const struct shm_payments *, const struct uuid *, struct shm_payment_snapshot *);
+
+/* Find by id: a verified hit, or false ("not known"). A bounded walk. */
+bool shm_payments_find(const struct shm_payments *, const struct uuid *,
+                       struct shm_payment_snapshot *);
 
 /* ---- the owner ---- */
-uint32_t shm_payments_owner_find(const struct shm_payments *, const struct uuid *); /* record or NONE */
-void shm_payments_owner_get(const struct shm_payments *, uint32_t record, struct shm_payment_snapshot *); /* no retry needed */
+
+/* The record of that id, which is not FREE, or NONE. Exact. */
+uint32_t shm_payments_owner_find(const struct shm_payments *, const struct uuid *);
+
+/* Copy one record; nobody else changes it. */
+void shm_payments_owner_get(const struct shm_payments *, uint32_t record,
+                            struct shm_payment_snapshot *);
+
+/* Around the stores of one change; between them readers take nothing from this
+ * record. Crash: the sequence stays odd, the record "not known", until the next
+ * owner's rebuild. */
 void shm_payments_begin_write(struct shm_payments *, uint32_t record); /* sequence odd */
 void shm_payments_end_write(struct shm_payments *, uint32_t record);   /* sequence even */
-/* Fill a FREE record's fields except its state, with its checksum; flags as given, the rest cleared. */
-void shm_payments_fill(struct shm_payments *, uint32_t record, const struct uuid *, int64_t amount_cents,
-                       int64_t accepted_at_ms, uint32_t purge_generation, unsigned flags);
+
+/* Fill a FREE record's fields except its state, with its checksum; flags as
+ * given, the rest cleared. Within begin and end. Crash: it is still FREE. */
+void shm_payments_fill(struct shm_payments *, uint32_t record, const struct uuid *,
+                       int64_t amount_cents, int64_t accepted_at_ms, uint32_t purge_generation,
+                       unsigned flags);
+
+/* Put a filled record into the index, or take it out. Before it becomes
+ * something else than FREE, and before it becomes FREE again. */
 void shm_payments_index_add(struct shm_payments *, uint32_t record);
 void shm_payments_index_remove(struct shm_payments *, uint32_t record);
-/* Take-over: make every sequence even, rebuild the index from the records.
- * STATUS_DAMAGED names the first record whose checksum is wrong. */
-enum status shm_payments_rebuild(struct shm_payments *, struct explain *);
-uint32_t shm_payment_checksum(const struct uuid *, int64_t amount_cents, int64_t accepted_at_ms, uint32_t purge_generation);
+
+/* Take-over: make every sequence even and rebuild the index from the records.
+ * STATUS_DAMAGED names the first record that cannot be (checksum, state or
+ * processor); the rest of the index is built, the lane must not be driven. */
+enum status shm_payments_rebuild(struct shm_payments *, struct explain *why);
+
+/* Over the words that never change while a record stands. */
+uint32_t shm_payment_checksum(const struct uuid *, int64_t amount_cents, int64_t accepted_at_ms,
+                              uint32_t purge_generation);
 
 #endif

@@ -36,7 +36,7 @@ static enum status check_geometry(const struct shm_geometry *g, struct explain *
         {"PAYRING_RING_SLOTS", g->ring_slots, SHM_RING_SLOTS_MIN, SHM_RING_SLOTS_MAX},
         {"PAYRING_PAYMENT_SLOTS", g->payment_slots, SHM_PAYMENT_SLOTS_MIN, SHM_PAYMENT_SLOTS_MAX},
         {"PAYRING_LEDGER_ROWS", g->ledger_rows, SHM_BLOCK_ROWS, SHM_LEDGER_ROWS_MAX},
-        {"PAYRING_HORIZON_PAYMENTS", g->horizon_payments, 1, SHM_HORIZON_MAX},
+        {"PAYRING_HORIZON_PAYMENTS", g->horizon_payments, SHM_HORIZON_MIN, SHM_HORIZON_MAX},
     };
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
         enum status status = check_limits(limits[i].setting, limits[i].value, limits[i].least,

@@ -15,7 +15,8 @@
 #define SHM_PAYMENT_SLOTS_MIN 64u
 #define SHM_PAYMENT_SLOTS_MAX 4194304u
 #define SHM_LEDGER_ROWS_MAX   2147483648u /* a row's number + 1 fits shm_payment.row_name */
-#define SHM_HORIZON_MAX       67108864u
+#define SHM_HORIZON_MIN       64u
+#define SHM_HORIZON_MAX       268435456u
 
 /* Bits of one generation of the filter per id that it is to remember: with 8
  * bits set per id, about one unknown id in 1,000 is taken for a known one. */

@@ -64,22 +64,31 @@ static void read_slot(const struct shm_ring_slot *slot, struct shm_ring_entry *e
     entry->purge_generation = atomic_load_explicit(&slot->purge_generation, memory_order_acquire);
 }
 
+bool shm_ring_look(const struct shm_region *region, unsigned api_slot, unsigned lane,
+                   uint64_t number, struct shm_ring_entry *entry)
+{
+    const struct shm_ring_slot *slots = shm_region_ring_slots(region, api_slot, lane);
+    /* Pairs with the release in shm_ring_try_push. */
+    if (number >= atomic_load_explicit(&shm_region_api(region, api_slot)->tail[lane].value,
+                                       memory_order_acquire))
+        return false;
+    read_slot(&slots[number & (region->geometry.ring_slots - 1)], entry);
+    return number >= atomic_load_explicit(&shm_region_lane(region, lane)->head[api_slot].value,
+                                          memory_order_acquire);
+}
+
 bool shm_ring_find(const struct shm_region *region, unsigned api_slot, unsigned lane,
                    const struct uuid *id, struct shm_ring_entry *entry)
 {
-    const struct shm_ring_slot *slots = shm_region_ring_slots(region, api_slot, lane);
-    const _Atomic uint64_t *head = &shm_region_lane(region, lane)->head[api_slot].value;
-    uint64_t mask = region->geometry.ring_slots - 1;
-    uint64_t at = atomic_load_explicit(head, memory_order_acquire);
-    uint64_t depth = atomic_load_explicit(&shm_region_api(region, api_slot)->tail[lane].value,
-                                          memory_order_acquire) -
-                     at;
-    if (depth > mask + 1)
-        depth = mask + 1; /* head moved in between: the rest is of entries taken meanwhile */
-    for (; depth > 0; depth--, at++) {
-        read_slot(&slots[at & mask], entry);
-        if (uuid_equal(&entry->id, id))
-            return atomic_load_explicit(head, memory_order_acquire) <= at;
-    }
+    uint64_t slots = region->geometry.ring_slots;
+    uint64_t number = atomic_load_explicit(&shm_region_lane(region, lane)->head[api_slot].value,
+                                           memory_order_acquire);
+    uint64_t end = atomic_load_explicit(&shm_region_api(region, api_slot)->tail[lane].value,
+                                        memory_order_acquire);
+    if (end - number > slots)
+        number = end - slots; /* head moved in between: what lies below was taken */
+    for (; number < end; number++)
+        if (shm_ring_look(region, api_slot, lane, number, entry) && uuid_equal(&entry->id, id))
+            return true;
     return false;
 }

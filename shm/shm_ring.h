@@ -64,6 +64,11 @@ void shm_ring_consumer_open(struct shm_ring_consumer *, const struct shm_region 
  */
 uint64_t shm_ring_depth(const struct shm_region *, unsigned api_slot, unsigned lane);
 
+/* Copy the entry of that number, counting from the first ever pushed. Any
+ * process. false: taken by now, or not pushed yet. */
+bool shm_ring_look(const struct shm_region *, unsigned api_slot, unsigned lane, uint64_t number,
+                   struct shm_ring_entry *);
+
 /* Find the oldest entry of an id that has not been taken, for GET /payments/{id}.
  * Any process. Looks at no more entries than the ring has slots; one that is
  * overwritten meanwhile is recognised and not reported. false: not there, or

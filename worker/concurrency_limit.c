@@ -3,8 +3,9 @@
 #include <stdbool.h>
 
 enum {
-    DIP_ANSWERS = 16,           /* their mean errs by 4 % when latencies spread by 30 % */
-    DIP_MEASURE_US = 100000,    /* or as many as come in this time: a dip is lost throughput */
+    DIP_ANSWERS = 16,        /* their mean errs by 4 % when latencies spread by 30 % */
+    DIP_MEASURE_US = 100000, /* or as many as come in this time: a dip is lost throughput */
+    DIP_ANSWERS_LEAST = 4,
     DRAIN_GRACE_US = 50000,     /* on top of twice the mean latency */
     ROUNDS_OVER_SUSPICIOUS = 8, /* halving the surplus so often removes any queue of ours */
     LATENCIES_BETWEEN_DIPS = 32,
@@ -197,8 +198,9 @@ static void drain(struct concurrency_limit *limit, int64_t now_us, int in_flight
 static bool measured_enough(const struct concurrency_limit *limit, int64_t now_us)
 {
     const struct concurrency_round *round = &limit->round;
+    int least = dip_level(limit) > DIP_ANSWERS_LEAST ? dip_level(limit) : DIP_ANSWERS_LEAST;
     return round->count >= DIP_ANSWERS ||
-           (round->count >= dip_level(limit) && now_us - round->started_us >= DIP_MEASURE_US);
+           (round->count >= least && now_us - round->started_us >= DIP_MEASURE_US);
 }
 
 void concurrency_limit_init(struct concurrency_limit *limit, int floor, int max, int64_t now_us)

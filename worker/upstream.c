@@ -350,7 +350,8 @@ static bool start(struct upstream *upstream, struct transfer *transfer, uint64_t
 bool upstream_try_post(struct upstream *upstream, int processor, uint64_t ticket,
                        const struct uuid *id, int64_t amount_cents, int64_t requested_at_ms)
 {
-    struct transfer *transfer = take_transfer(upstream, pool_of(upstream, processor, UPSTREAM_POST));
+    struct transfer *transfer =
+        take_transfer(upstream, pool_of(upstream, processor, UPSTREAM_POST));
     if (!transfer)
         return false;
     size_t length =
@@ -560,12 +561,12 @@ struct upstream *upstream_create(const struct upstream_settings *settings, struc
     CHECK(settings->transfers_max > 0 && settings->post_timeout_ms > 0 &&
           settings->lookup_timeout_ms > 0 && settings->health_timeout_ms > 0);
     if (curl_global_init(CURL_GLOBAL_ALL) != CURLE_OK) {
-        explain(why, STATUS_SYSTEM, "libcurl cannot start");
+        (void)explain(why, STATUS_SYSTEM, "libcurl cannot start");
         return NULL;
     }
     struct upstream *upstream = calloc(1, sizeof *upstream);
     if (!upstream) {
-        explain(why, STATUS_SYSTEM, "no memory for the connections to the processors");
+        (void)explain(why, STATUS_SYSTEM, "no memory for the connections to the processors");
         curl_global_cleanup();
         return NULL;
     }

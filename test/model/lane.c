@@ -77,7 +77,7 @@ static bool execute(struct model_state *s, const struct model_request *request)
 
 static void make_record(struct model_record *r, const struct payment_event *event, unsigned flags)
 {
-    *r = (struct model_record){.state = PAYMENT_FREE,
+    *r = (struct model_record){.state = r->state,
                                .flags = small(flags),
                                .id = small((int64_t)event->id.lo),
                                .amount = small(event->amount_cents),
@@ -243,7 +243,7 @@ static void happens(struct model_run *run, unsigned record, enum payment_event_k
 
 /* ------------------------------------------------------------------ what a worker does */
 
-static unsigned record_for(const struct model_state *s, unsigned id)
+unsigned model_record_for(const struct model_state *s, unsigned id)
 {
     unsigned free = MODEL_RECORDS;
     for (unsigned i = model_bounds.records; i-- > 0;)
@@ -259,7 +259,7 @@ static void intake(struct model_run *run, struct model_move move)
     struct model_state *s = &run->state;
     const struct model_entry *entry = &s->ring[move.who][0];
     bool known = (s->filter_ids[0] | s->filter_ids[1]) >> entry->id & 1;
-    unsigned record = record_for(s, entry->id);
+    unsigned record = model_record_for(s, entry->id);
     take_step(run, record,
               (struct payment_event){.kind = PAYMENT_EVENT_INTAKE,
                                      .id = {.lo = entry->id},
@@ -286,16 +286,17 @@ static void answer_post(struct model_run *run, struct model_move move)
 {
     struct model_record *r = &run->state.record[move.who];
     struct model_request request = {r->processor, r->id, r->amount, r->requested_at};
+    bool inserted = r->waiting == WAITING_POST_OK;
+    r->waiting = WAITING_NOT;
     switch ((enum model_answer)move.what) {
     case ANSWER_LATE:
         execute(&run->state, &request);
         r->waiting = WAITING_POST_OK;
         break;
-    case ANSWER_HONEST: {
-        bool inserted = r->waiting == WAITING_POST_OK || execute(&run->state, &request);
+    case ANSWER_HONEST:
+        inserted = inserted || execute(&run->state, &request);
         happens(run, move.who, inserted ? PAYMENT_EVENT_ACCEPTED : PAYMENT_EVENT_EXISTS);
         break;
-    }
     case ANSWER_REFUSED:
         happens(run, move.who, PAYMENT_EVENT_REFUSED);
         break;
@@ -318,7 +319,7 @@ static void answer_lookup(struct model_run *run, struct model_move move)
 {
     struct model_record *r = &run->state.record[move.who];
     bool late = r->waiting >= WAITING_ABSENT;
-    unsigned processor = r->waiting - (late ? WAITING_ABSENT : WAITING_ASKED);
+    unsigned processor = r->waiting - (late ? 0u + WAITING_ABSENT : WAITING_ASKED);
     const struct model_insert *insert = &run->state.book[processor][r->id];
     struct payment_event event = {.kind = PAYMENT_EVENT_ABSENT, .processor = processor};
     if (move.what == ANSWER_LATE) {
@@ -426,7 +427,7 @@ static void crash(struct model_run *run)
     bool lazy = !rule_holds(RULE_VISIT_ALL_FIRST);
     for (unsigned i = 0; i < MODEL_RECORDS; i++) {
         struct model_record *r = &s->record[i];
-        if (r->waiting == WAITING_POST && r->state == PAYMENT_SENT)
+        if (r->waiting == WAITING_POST)
             abandon(run, r);
         bool open = r->state == PAYMENT_QUEUED || r->state == PAYMENT_SENT;
         r->waiting = lazy && open ? WAITING_VISIT : WAITING_NOT;

@@ -126,7 +126,7 @@ struct model_state {
     uint8_t rejected;  /* ended as REJECTED */
     uint8_t forgotten; /* dropped by the filter: beyond the horizon */
     uint8_t purge_floor; /* rows that the last purge asked for must at least clear */
-    uint8_t reserved[5];
+    uint8_t reserved_0;
 };
 static_assert(sizeof(struct model_state) % 8 == 0, "hashed by words");
 
@@ -198,6 +198,8 @@ struct model_run {
 /* lane.c */
 void model_perform(struct model_run *run, const struct model_state *from, struct model_move move,
                    struct text *text);
+/* Where the lane puts a payment of this id: its record, a free one, or MODEL_RECORDS. */
+unsigned model_record_for(const struct model_state *state, unsigned id);
 /* moves.c */
 typedef void model_visit(void *context, const struct model_run *run, struct model_move move);
 unsigned model_initial_count(void);

@@ -91,7 +91,7 @@ static const char manual[] =
     "  whatever their fault was.\n"
     "  And of the whole processor, until changed:\n"
     "  {\"kind\":\"capacity\",\"concurrent\":C,\"service_ms\":S}  after the delay only C at once\n"
-    "                       are executed, S ms each, the others queue; 0 = no limit\n"
+    "                       are executed, look-ups too, S ms each; the others queue; 0 = no limit\n"
     "  {\"kind\":\"close-idle\",\"after_ms\":M}  close connections idle for M ms; 0 = at once\n"
     "                       after an answer that promised keep-alive; -1 = never\n"
     "  {\"kind\":\"none\"}      end all of it\n"

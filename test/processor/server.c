@@ -37,6 +37,7 @@ struct server {
     void *owner;
     struct listener listeners[LISTENERS_MAX];
     size_t listener_count;
+    h2o_socket_t *signals;
     struct connection *connections; /* doubly linked */
     size_t open_connections;
     uint64_t accepted_connections;
@@ -344,10 +345,9 @@ static void watch_signals(struct server *server)
         perror("processor: signalfd");
         exit(1);
     }
-    h2o_socket_t *socket =
-        h2o_evloop_socket_create(server->context.loop, fd, H2O_SOCKET_FLAG_DONT_READ);
-    socket->data = server;
-    h2o_socket_read_start(socket, on_signal);
+    server->signals = h2o_evloop_socket_create(server->context.loop, fd, H2O_SOCKET_FLAG_DONT_READ);
+    server->signals->data = server;
+    h2o_socket_read_start(server->signals, on_signal);
 }
 
 struct server *server_create(struct timers *timers, server_handler handler, void *owner)

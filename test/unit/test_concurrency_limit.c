@@ -395,9 +395,34 @@ static void backlog_of_an_outage_is_drained(void **state)
     }
 }
 
-/* Everything in flight is asleep in a delay that has been lifted: answers come back out of order,
- * the lane must not stay at a dip's level. */
-static void crowd_asleep_does_not_hold_the_lane(void **state)
+/* One round of a saturated lane in step: all sent at once, all back together. */
+static int64_t whole_round(struct concurrency_limit *limit, int64_t now_us, int64_t latency_us)
+{
+    int crowd = concurrency_limit_now(limit);
+    for (int n = crowd; n > 0; n--)
+        concurrency_limit_answered(limit, now_us, now_us + latency_us, n);
+    return now_us + latency_us;
+}
+
+/* Payments asleep in a delay that has been lifted, or lost: others come and go, these do not. */
+static void crowd_asleep_does_not_hold_the_lane_in_a_dip(void **state)
+{
+    (void)state;
+    struct concurrency_limit limit;
+    concurrency_limit_init(&limit, CONCURRENCY_LIMIT_FLOOR, 256, 0);
+    int64_t now_us = 0;
+    while (concurrency_limit_now(&limit) >= 8)
+        now_us = whole_round(&limit, now_us, limit.limit < 64 ? 10 * MS : 11 * MS);
+    now_us -= now_us % MS;
+    assert_in_range(now_us, 5 * S, 5 * S + 50 * MS); /* the dip of the 5th second */
+    while (concurrency_limit_now(&limit) < 64 && now_us < 7 * S) {
+        now_us += 10 * MS;
+        concurrency_limit_answered(&limit, now_us - 10 * MS, now_us, 40);
+    }
+    assert_in_range(now_us, 5 * S + 60 * MS, 5 * S + 200 * MS);
+}
+
+static void delay_lifted_lets_the_lane_go_on(void **state)
 {
     (void)state;
     sim_start(&sim, (struct processor){.service_us = 300, .delay_us = 5 * S}, 1, first_seed);
@@ -410,6 +435,30 @@ static void crowd_asleep_does_not_hold_the_lane(void **state)
     assert_true(sim.lanes[0].settled > 1000);
 }
 
+static void eighth_more_than_the_base_is_noise(void **state)
+{
+    (void)state;
+    struct concurrency_limit limit;
+    concurrency_limit_init(&limit, CONCURRENCY_LIMIT_FLOOR, 64, 0);
+    int64_t now_us = whole_round(&limit, 0, 80 * MS);
+    while (now_us < 4 * S)
+        now_us = whole_round(&limit, now_us, 90 * MS);
+    assert_int_equal(concurrency_limit_now(&limit), 64);
+    now_us = whole_round(&limit, now_us, 98 * MS); /* 12 of 64 wait */
+    assert_true(concurrency_limit_now(&limit) < 64);
+}
+
+static void what_was_sent_before_a_restart_does_not_count(void **state)
+{
+    (void)state;
+    struct concurrency_limit limit;
+    concurrency_limit_init(&limit, CONCURRENCY_LIMIT_FLOOR, 256, 0);
+    concurrency_limit_restart(&limit, S);
+    for (int i = 0; i < 100; i++)
+        concurrency_limit_answered(&limit, S - 1, S + i, 100);
+    assert_int_equal(concurrency_limit_now(&limit), CONCURRENCY_LIMIT_START);
+}
+
 static void one_long_hiccup_halves_it_at_most(void **state)
 {
     (void)state;
@@ -418,7 +467,7 @@ static void one_long_hiccup_halves_it_at_most(void **state)
     sim_run(&sim, sim.now_us + 2 * S);
     assert_int_equal(sim.lanes[0].limit.limit, 256);
     sim.processor.delay_us = 300 * MS;
-    sim_run(&sim, sim.now_us + 5 * MS);
+    sim_run(&sim, sim.now_us + 11 * MS); /* all that is in flight meets it */
     sim.processor.delay_us = 0;
     sim_watch(&sim);
     sim_run(&sim, sim.now_us + 2 * S);
@@ -528,7 +577,10 @@ int main(void)
         cmocka_unit_test(quick_noisy_answers_do_not_collapse_it),
         cmocka_unit_test(change_of_delay_is_not_taken_for_a_queue),
         cmocka_unit_test(backlog_of_an_outage_is_drained),
-        cmocka_unit_test(crowd_asleep_does_not_hold_the_lane),
+        cmocka_unit_test(crowd_asleep_does_not_hold_the_lane_in_a_dip),
+        cmocka_unit_test(delay_lifted_lets_the_lane_go_on),
+        cmocka_unit_test(eighth_more_than_the_base_is_noise),
+        cmocka_unit_test(what_was_sent_before_a_restart_does_not_count),
         cmocka_unit_test(one_long_hiccup_halves_it_at_most),
         cmocka_unit_test(refusals_are_rare_below_a_hard_bound),
         cmocka_unit_test(refusal_halves_once_per_crowd),

@@ -271,6 +271,8 @@ static void newer_report_stands_in_after_a_silence(void **state)
     report(&view, false, 400 * MS, T0 + 4 * MS, T0 + 5 * MS);
     assert_int_equal(facts_at(&view, T0 + 5 * MS).expected_latency_us, 2 * MS);
     assert_int_equal(facts_at(&view, T0 + 2 * S).expected_latency_us, 400 * MS);
+    report(&view, false, 300 * MS, T0, T0 + 6 * MS); /* an older one, told again */
+    assert_int_equal(facts_at(&view, T0 + 2 * S).expected_latency_us, 400 * MS);
 }
 
 static void silence_in_flight_tells_of_a_delay(void **state)

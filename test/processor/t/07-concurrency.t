@@ -5,7 +5,7 @@ ulimit -n 4096 || { echo '1..0 # SKIP 4096 descriptors are not allowed here'; ex
 processor_start
 
 # All of them are sent well within this delay.
-set_delay 2500
+set_delay 2000
 perl $here/flood.pl $port 1310 aaaa >"$tmp/answers" &
 flood=$!
 await_stat posts 1310

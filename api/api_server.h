@@ -1,0 +1,71 @@
+/* The HTTP server: one libh2o event loop in one thread, its listeners and its end.
+ *
+ * What is HTTP is libh2o's, with what it does not do well done here: it would spin when descriptors
+ * run out, leave idle connections open when told to stop, and time by the wall clock.
+ *
+ * On framing that is ambiguous. libh2o takes Content-Length together with Transfer-Encoding (the
+ * latter wins), two Content-Lengths (the first wins), bare line feeds and more, and a handler
+ * cannot see that, because these headers are not handed to it. That is how requests are smuggled
+ * past a proxy that reads the same bytes differently. Here nobody else reads them: the balancer
+ * forwards bytes and does not parse HTTP, every byte of a connection comes from one client, and no
+ * decision is made before this parser. Behind a proxy that parses and shares its connections to us
+ * among clients, that proxy must refuse such requests itself.
+ *
+ * Memory: a connection holds at most its request, 410 KiB of headers (compiled into libh2o) and the
+ * body limit; usually 4 KiB.
+ */
+#ifndef PAYRING_API_SERVER_H
+#define PAYRING_API_SERVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "api/api_timers.h"
+#include "common/status.h"
+
+struct api_server;
+struct st_h2o_req_t; /* h2o_req_t */
+
+/* Answer the request, now or later. One that is given up (its connection is closed) frees its pool:
+ * hang what waits for it on that. */
+typedef void api_server_handler(void *owner, struct st_h2o_req_t *);
+
+struct api_server_settings {
+    uint32_t body_limit;         /* bytes; a longer body is answered 413 */
+    uint32_t max_connections;    /* more wait in the listeners' backlog */
+    uint32_t request_timeout_ms; /* for headers and body together, and between two requests */
+    struct api_timers *timers;   /* rung by the loop */
+    api_server_handler *handler;
+    void *owner;
+};
+
+/* What the server answered or did by itself since it was asked last. */
+struct api_server_counts {
+    uint64_t bad_requests;  /* 400 */
+    uint64_t too_large;     /* 413 */
+    uint64_t accept_paused; /* no descriptors were left */
+};
+
+/* SIGTERM and SIGINT are taken from here on: they end api_server_run, and a second one ends
+ * api_server_stop. Raises the soft limit of descriptors as far as max_connections needs and the
+ * hard limit allows. NULL: `why` says why. The settings are copied. */
+struct api_server *api_server_create(const struct api_server_settings *, struct explain *why);
+
+/* Serve a listening socket (non-blocking); it is the server's from now on. */
+void api_server_listen(struct api_server *, int fd);
+
+/* Serve until a signal comes; returns it. Idle, it wakes up only for the timers. */
+int api_server_run(struct api_server *);
+
+/* Stop gracefully: take the connections that the kernel has completed already, accept no others,
+ * answer what is being asked with "Connection: close", and close what is idle after a second, which
+ * gives clients that keep asking the time to be told. Returns when no connection is left or after
+ * timeout_ms; false: that cut somebody off. */
+bool api_server_stop(struct api_server *, uint32_t timeout_ms);
+
+/* After api_server_stop. */
+void api_server_destroy(struct api_server *);
+
+struct api_server_counts api_server_take_counts(struct api_server *);
+
+#endif

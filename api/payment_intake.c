@@ -1,0 +1,94 @@
+#include "api/payment_intake.h"
+
+#include "common/check.h"
+#include "shm/shm_ledger.h"
+
+void payment_intake_open(struct payment_intake *intake, const struct shm_region *region,
+                         unsigned api_slot)
+{
+    *intake = (struct payment_intake){.region = region};
+    for (unsigned lane = 0; lane < region->geometry.lanes; lane++) {
+        shm_ring_producer_open(&intake->lanes[lane].ring, region, api_slot, lane);
+        shm_doorbell_open(&intake->lanes[lane].bell, region, lane);
+        shm_payments_open(&intake->lanes[lane].payments, region, lane);
+    }
+}
+
+void payment_intake_close(struct payment_intake *intake)
+{
+    for (unsigned lane = 0; lane < intake->region->geometry.lanes; lane++)
+        shm_doorbell_close(&intake->lanes[lane].bell);
+}
+
+void payment_intake_wake_all(struct payment_intake *intake)
+{
+    for (unsigned lane = 0; lane < intake->region->geometry.lanes; lane++)
+        shm_doorbell_ring(&intake->lanes[lane].bell);
+}
+
+/* A name that was deleted is noticed once a second, from outside; a removal at once. */
+static bool is_region_gone(const struct payment_intake *intake)
+{
+    /* Pairs with the release of whoever removes the region. */
+    return intake->region_gone ||
+           atomic_load_explicit(&shm_region_header(intake->region)->state, memory_order_acquire) !=
+               SHM_REGION_READY;
+}
+
+/* Records keep the low half of the generation only: a signed difference orders them for the next
+ * 2^31 purges. Newer than ours is possible, since another API may have accepted it meanwhile. */
+static bool is_purged(const struct shm_payment_snapshot *payment, uint64_t generation)
+{
+    return (int32_t)(payment->purge_generation - (uint32_t)generation) < 0;
+}
+
+static enum payment_intake_verdict judge_known(const struct shm_payment_snapshot *payment,
+                                               int64_t amount_cents)
+{
+    if (payment->amount_cents != amount_cents)
+        return PAYMENT_INTAKE_DIFFERS;
+    if (payment->state == PAYMENT_CONFLICT || payment->state == PAYMENT_REJECTED)
+        return PAYMENT_INTAKE_REFUSED;
+    return PAYMENT_INTAKE_KNOWN;
+}
+
+static enum payment_intake_verdict push(const struct payment_intake *intake, unsigned number,
+                                        struct payment_intake_lane *lane,
+                                        const struct shm_ring_entry *entry)
+{
+    if (lane->budget == 0)
+        lane->budget = shm_ledger_budget(intake->region, number);
+    if (lane->budget == 0)
+        return PAYMENT_INTAKE_LEDGER_FULL;
+    if (!shm_ring_try_push(&lane->ring, entry))
+        return PAYMENT_INTAKE_RING_FULL;
+    lane->budget--;
+    shm_doorbell_ring(&lane->bell);
+    return PAYMENT_INTAKE_ACCEPTED;
+}
+
+enum payment_intake_verdict payment_intake_offer(struct payment_intake *intake,
+                                                 const struct uuid *id, int64_t amount_cents,
+                                                 int64_t now_ms)
+{
+    struct shm_payment_snapshot known;
+
+    CHECK(amount_cents > 0);
+    if (is_region_gone(intake))
+        return PAYMENT_INTAKE_REGION_GONE;
+    unsigned number = shm_payments_lane_of(intake->region, id);
+    struct payment_intake_lane *lane = &intake->lanes[number];
+    /* Before the look at the table and before the push: see the header. */
+    uint64_t generation = atomic_load_explicit(&shm_region_purge(intake->region)->generation,
+                                               memory_order_seq_cst);
+
+    /* A record that the purge has not reached yet is a miss: the lane clears it, or keeps it if it
+     * is in flight, before it takes anything newer out of a ring, and judges the copy then. */
+    if (shm_payments_find(&lane->payments, id, &known) && !is_purged(&known, generation))
+        return judge_known(&known, amount_cents);
+    return push(intake, number, lane,
+                &(struct shm_ring_entry){.id = *id,
+                                         .amount_cents = amount_cents,
+                                         .accepted_at_ms = now_ms,
+                                         .purge_generation = generation});
+}

@@ -1,0 +1,75 @@
+/* Taking a payment in: from an id and an amount to the ring of its lane, or to the reason why not.
+ * Nothing of HTTP.
+ *
+ *                       known, other amount ──▶ DIFFERS
+ *   id, cents ──▶ lane ─▶ table ── known, will never be paid ──▶ REFUSED
+ *                       │       └─ known, same amount ──▶ KNOWN (nothing to do)
+ *                       ▼ not known
+ *                    ledger ── could not hold it ──▶ LEDGER_FULL
+ *                       ▼
+ *                     ring ── no slot ──▶ RING_FULL
+ *                       ▼
+ *                    ACCEPTED: it is the lane's
+ *
+ * The table is only a hint here. What is missed (it changes while we look; a payment may still be
+ * in a ring) is enqueued, and its lane, which sees all copies of an id one after the other, drops
+ * the copy. So a copy with another amount may be accepted before the first one stands in the table;
+ * the lane does not pay it.
+ */
+#ifndef PAYRING_API_PAYMENT_INTAKE_H
+#define PAYRING_API_PAYMENT_INTAKE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "shm/shm_doorbell.h"
+#include "shm/shm_payments.h"
+#include "shm/shm_ring.h"
+
+enum payment_intake_verdict {
+    PAYMENT_INTAKE_ACCEPTED,    /* pushed */
+    PAYMENT_INTAKE_KNOWN,       /* the same payment is there already, or paid */
+    PAYMENT_INTAKE_DIFFERS,     /* the id is known with another amount */
+    PAYMENT_INTAKE_REFUSED,     /* known, and ended CONFLICT or REJECTED: it will not be paid */
+    PAYMENT_INTAKE_RING_FULL,   /* its lane does not keep up */
+    PAYMENT_INTAKE_LEDGER_FULL, /* its row might not fit */
+    PAYMENT_INTAKE_REGION_GONE, /* what is accepted into it would be lost */
+};
+
+/* An API's way to one lane. */
+struct payment_intake_lane {
+    struct shm_ring_producer ring;
+    struct shm_doorbell bell;
+    struct shm_payments payments;
+    unsigned budget; /* payments that the ledger is known to hold (shm_ledger_budget) */
+};
+
+struct payment_intake {
+    const struct shm_region *region;
+    bool region_gone; /* set by whoever finds out; never taken back */
+    struct payment_intake_lane lanes[SHM_LANES_MAX];
+};
+
+/* Caller: holds the lease of the API slot, its area is writable. Goes on from the shared tails. The
+ * region must outlive it. */
+void payment_intake_open(struct payment_intake *, const struct shm_region *, unsigned api_slot);
+void payment_intake_close(struct payment_intake *);
+
+/* Take a payment in, or say why not.
+ *
+ * Never waits. Only ACCEPTED changed anything; all others may be asked again at any time.
+ * Caller:  the API's event loop, the only producer of its rings. amount_cents is positive;
+ *          now_ms is the wall clock.
+ * Order:   the purge generation is read (seq_cst) before the push, so that a payment whose
+ *          acceptance a purge overtakes is older than that purge, never the other way round. Answer
+ *          the client only after this returns: the release of the ring's tail is the acceptance.
+ * Crash:   before that release the payment is lost and the client knows nothing; after it, it is
+ *          the lane's, whether the client was told or not, and may be sent again safely.
+ */
+enum payment_intake_verdict payment_intake_offer(struct payment_intake *, const struct uuid *id,
+                                                 int64_t amount_cents, int64_t now_ms);
+
+/* Wake every lane's owner that sleeps: something else than a payment waits for it. */
+void payment_intake_wake_all(struct payment_intake *);
+
+#endif

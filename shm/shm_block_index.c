@@ -1,0 +1,61 @@
+#include "shm/shm_block_index.h"
+
+#include "shm/shm_ledger.h"
+
+void shm_block_clear(struct shm_block *block)
+{
+    *block = (struct shm_block){.lowest_us = INT64_MAX, .highest_us = INT64_MIN};
+}
+
+unsigned __int128 shm_block_sum_cents(const struct shm_block *block, unsigned processor)
+{
+    return (unsigned __int128)block->sum_cents_high[processor] << 64 |
+           block->sum_cents_low[processor];
+}
+
+static void add_cents(struct shm_block *block, unsigned processor, unsigned __int128 cents)
+{
+    unsigned __int128 sum = shm_block_sum_cents(block, processor) + cents;
+    block->sum_cents_low[processor] = (uint64_t)sum;
+    block->sum_cents_high[processor] = (uint64_t)(sum >> 64);
+}
+
+static void widen(struct shm_block *block, int64_t lowest_us, int64_t highest_us)
+{
+    if (lowest_us < block->lowest_us)
+        block->lowest_us = lowest_us;
+    if (highest_us > block->highest_us)
+        block->highest_us = highest_us;
+}
+
+void shm_block_add_row(struct shm_block *block, const struct shm_row *row)
+{
+    widen(block, row->requested_at_us, row->requested_at_us);
+    block->payments[row->processor]++;
+    add_cents(block, row->processor, (unsigned __int128)row->amount_cents);
+}
+
+void shm_block_add_block(struct shm_block *block, const struct shm_block *other)
+{
+    widen(block, other->lowest_us, other->highest_us);
+    for (unsigned processor = 0; processor < SHM_PROCESSORS; processor++) {
+        block->payments[processor] += other->payments[processor];
+        add_cents(block, processor, shm_block_sum_cents(other, processor));
+    }
+}
+
+void shm_block_index_append(struct shm_block_index_writer *index, const struct shm_row *row,
+                            uint64_t before, uint64_t after)
+{
+    uint64_t block = before / SHM_BLOCK_ROWS, superblock = before / SHM_SUPERBLOCK_ROWS;
+    shm_block_add_row(&index->open_block, row);
+    if (after / SHM_BLOCK_ROWS == block)
+        return;
+    index->blocks[block] = index->open_block;
+    shm_block_add_block(&index->open_superblock, &index->open_block);
+    shm_block_clear(&index->open_block);
+    if (after / SHM_SUPERBLOCK_ROWS == superblock)
+        return;
+    index->superblocks[superblock] = index->open_superblock;
+    shm_block_clear(&index->open_superblock);
+}
