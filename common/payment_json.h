@@ -12,8 +12,8 @@
 #include "common/uuid.h"
 
 #define PAYMENT_JSON_DEPTH_MAX    16
-#define PAYMENT_JSON_REQUEST_SIZE 160 /* the longest takes 133 with its NUL */
-#define PAYMENT_JSON_SUMMARY_SIZE 256 /* the longest takes 233 with its NUL */
+#define PAYMENT_JSON_REQUEST_SIZE 160 /* the longest takes 129 with its NUL */
+#define PAYMENT_JSON_SUMMARY_SIZE 256 /* the longest takes 211 with its NUL */
 
 /* A reader: the parser's buffers, used again from text to text. One thread at a time. */
 struct payment_json;

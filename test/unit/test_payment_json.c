@@ -113,7 +113,7 @@ static void amounts_come_from_their_text(void **state)
         {"1.005", 100},
         {"1e-2", 1},
         {"1990e-2", 1990},
-        {"0.000000000000000000000000000000199e31", 199000},
+        {"0.000000000000000000000000000000199e31", 199},
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -632,7 +632,7 @@ static void writes_a_request(void **state)
     assert_int_equal(length, strlen(text));
     length = payment_json_write_request(text, &example_id, INT64_MIN, INT64_MIN);
     assert_int_equal(length, strlen(text));
-    assert_int_equal(length + 1, 133); /* as the header says */
+    assert_int_equal(length + 1, 129); /* as the header says */
 }
 
 /* What we send reads back as what a processor with our rules would store. */
@@ -669,7 +669,7 @@ static void writes_a_summary(void **state)
     summary = (struct payment_summary){{UINT64_MAX, UINT64_MAX}, {most, most}};
     size_t length = payment_json_write_summary(text, &summary);
     assert_int_equal(length, strlen(text));
-    assert_int_equal(length + 1, 200); /* as the header says */
+    assert_int_equal(length + 1, 211); /* as the header says */
     assert_true(payment_json_is_object(text, length));
 }
 
