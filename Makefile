@@ -21,7 +21,7 @@ PACKAGES        = libh2o-evloop json-c libcurl openssl zlib
 LIBRARY_HEADERS = $(shell pkg-config --cflags $(PACKAGES) cmocka | sed 's/-I */-isystem /g')
 LIBRARIES       = $(shell pkg-config --libs $(PACKAGES))
 
-COMPILE = $(CC) $(CFLAGS) $(SANITIZE) $(WARNINGS) -I. -DH2O_USE_LIBUV=0 $(LIBRARY_HEADERS) \
+COMPILE = $(CC) $(CFLAGS) $(SANITIZE) $(WARNINGS) -I. -D_GNU_SOURCE= -DH2O_USE_LIBUV=0 $(LIBRARY_HEADERS) \
           -pthread -MMD -MP
 LINK    = $(CC) $(CFLAGS) $(SANITIZE) -pthread -Wl,--as-needed
 

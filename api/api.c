@@ -120,8 +120,7 @@ static void look_at_region(struct api *api)
 
 static void beat(struct api_timer *timer)
 {
-    struct api *api =
-        (struct api *)(void *)((char *)timer - offsetof(struct api, heartbeat));
+    struct api *api = (struct api *)(void *)((char *)timer - offsetof(struct api, heartbeat));
 
     shm_presence_beat(&api->shared->presence);
     look_at_region(api);

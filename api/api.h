@@ -24,9 +24,9 @@ struct api {
     const struct config *config;
     struct shm_region region;
     bool holds_slot;
-    unsigned slot;             /* our API slot; its lease is held */
-    struct shm_api *shared;    /* the slot's control page; this thread is its only writer */
-    bool region_is_current;    /* at the last look, once a second */
+    unsigned slot;          /* our API slot; its lease is held */
+    struct shm_api *shared; /* the slot's control page; this thread is its only writer */
+    bool region_is_current; /* at the last look, once a second */
     struct payment_intake intake;
     struct payment_json *json;
     struct api_timers timers;

@@ -101,8 +101,7 @@ static int listen_on_address(const struct addrinfo *address)
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
         (address->ai_family != AF_INET6 || !has_siblings ||
          setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) == 0) &&
-        bind(fd, address->ai_addr, address->ai_addrlen) == 0 &&
-        listen(fd, API_LISTEN_BACKLOG) == 0)
+        bind(fd, address->ai_addr, address->ai_addrlen) == 0 && listen(fd, API_LISTEN_BACKLOG) == 0)
         return fd;
     int error = errno;
     close(fd);

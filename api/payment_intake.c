@@ -30,9 +30,8 @@ void payment_intake_wake_all(struct payment_intake *intake)
 static bool is_region_gone(const struct payment_intake *intake)
 {
     /* Pairs with the release of whoever removes the region. */
-    return intake->region_gone ||
-           atomic_load_explicit(&shm_region_header(intake->region)->state, memory_order_acquire) !=
-               SHM_REGION_READY;
+    return intake->region_gone || atomic_load_explicit(&shm_region_header(intake->region)->state,
+                                                       memory_order_acquire) != SHM_REGION_READY;
 }
 
 /* Records keep the low half of the generation only: a signed difference orders them for the next
@@ -79,8 +78,8 @@ enum payment_intake_verdict payment_intake_offer(struct payment_intake *intake,
     unsigned number = shm_payments_lane_of(intake->region, id);
     struct payment_intake_lane *lane = &intake->lanes[number];
     /* Before the look at the table and before the push: see the header. */
-    uint64_t generation = atomic_load_explicit(&shm_region_purge(intake->region)->generation,
-                                               memory_order_seq_cst);
+    uint64_t generation =
+        atomic_load_explicit(&shm_region_purge(intake->region)->generation, memory_order_seq_cst);
 
     /* A record that the purge has not reached yet is a miss: the lane clears it, or keeps it if it
      * is in flight, before it takes anything newer out of a ring, and judges the copy then. */

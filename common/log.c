@@ -133,7 +133,8 @@ static void put_pairs(struct line *line, const char *format, va_list arguments)
     va_end(copy);
 
     size_t printed_size = strlen(printed);
-    for (const char *word = format; *word != '\0'; word += *word == ' ') {
+    for (const char *word = format + strspn(format, " "); *word != '\0';
+         word += strspn(word, " ")) {
         const char *end = word + strcspn(word, " ");
         size_t key_length = lesser(strcspn(word, "=") + 1, (size_t)(end - word));
         size_t from = printed_length(format, (size_t)(word - format), arguments) + key_length;

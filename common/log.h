@@ -44,8 +44,8 @@ void log_open(const char *program, enum log_level level);
 /* Say the counts of what was held back. The log stays usable. */
 void log_close(void);
 
-/* Use the macros. The format is made of `key=%x` words with one space between them, or "" for an
- * event without values. Any thread; leaves errno alone. */
+/* Use the macros. The format is a literal of `key=%x` words with a space between them; an event
+ * without values has none. Any thread; leaves errno alone. */
 void log_write(struct log_site *site, enum log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -55,10 +55,10 @@ extern _Atomic int log_threshold; /* enum log_level; private to log.c and the ma
     do {                                                                                           \
         static struct log_site log_site_ = {.event = (event_)};                                    \
         if ((int)(level_) <= atomic_load_explicit(&log_threshold, memory_order_relaxed))           \
-            log_write(&log_site_, (level_), __VA_ARGS__);                                          \
+            log_write(&log_site_, (level_), " " __VA_ARGS__);                                      \
     } while (0)
 
-/* LOG_INFO("lane_taken", "lane=%u epoch=%" PRIu64, lane, epoch); LOG_INFO("ready", ""); */
+/* LOG_INFO("lane_taken", "lane=%u epoch=%" PRIu64, lane, epoch); LOG_INFO("ready"); */
 #define LOG_ERROR(event, ...) LOG_AT(LOG_LEVEL_ERROR, event, __VA_ARGS__)
 #define LOG_WARN(event, ...)  LOG_AT(LOG_LEVEL_WARN, event, __VA_ARGS__)
 #define LOG_INFO(event, ...)  LOG_AT(LOG_LEVEL_INFO, event, __VA_ARGS__)

@@ -7,7 +7,7 @@
 #include "shm/shm_layout.h"
 
 enum shm_api_counter {
-#define COUNTER_API(name)                SHM_API_COUNTER_##name,
+#define COUNTER_API(name) SHM_API_COUNTER_##name,
 #define COUNTER_LANE(name)
 #define COUNTER(scope, name, meaning) COUNTER_##scope(name)
 #include "shm/shm_counters.def"
@@ -17,7 +17,7 @@ enum shm_api_counter {
 };
 enum shm_lane_counter {
 #define COUNTER_API(name)
-#define COUNTER_LANE(name)                SHM_LANE_COUNTER_##name,
+#define COUNTER_LANE(name) SHM_LANE_COUNTER_##name,
 #include "shm/shm_counters.def"
 #undef COUNTER
 #undef COUNTER_API

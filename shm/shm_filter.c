@@ -34,12 +34,12 @@ static struct pattern pattern_of(const struct shm_filter_handle *filter, unsigne
     struct uuid two = {.hi = ~one.lo, .lo = one.hi};
     uint64_t first = uuid_hash(&one), bits = uuid_hash(&two);
     struct pattern pattern = {
-        .line = filter->lines[generation] +
-                (size_t)(first & filter->line_mask) * SHM_FILTER_LINE_WORDS,
+        .line =
+            filter->lines[generation] + (size_t)(first & filter->line_mask) * SHM_FILTER_LINE_WORDS,
     };
     for (unsigned i = 0; i < BITS_PER_ID; i++) {
-        unsigned bit = (unsigned)(i == BITS_PER_ID - 1 ? first >> 48 : bits >> (9 * i)) &
-                       (LINE_BITS - 1);
+        unsigned bit =
+            (unsigned)(i == BITS_PER_ID - 1 ? first >> 48 : bits >> (9 * i)) & (LINE_BITS - 1);
         pattern.words[bit / 64] |= UINT64_C(1) << bit % 64;
     }
     return pattern;

@@ -49,7 +49,7 @@ void shm_health_publish(struct shm_region *region, unsigned processor,
 {
     CHECK(processor < SHM_PROCESSORS && report->min_response_ms >= 0);
     int64_t response_ms = report->min_response_ms < REPORT_RESPONSE_MAX ? report->min_response_ms
-                                                                       : REPORT_RESPONSE_MAX;
+                                                                        : REPORT_RESPONSE_MAX;
     uint64_t word = REPORT_IS_THERE | (report->failing ? REPORT_FAILING : 0) |
                     (uint64_t)response_ms << REPORT_RESPONSE_SHIFT |
                     (report->checked_at_monotonic_ms & REPORT_TIME_MASK);

@@ -86,7 +86,8 @@ struct shm_header {
     int64_t created_at_ms; /* wall clock, ms since the Unix epoch */
     int64_t base_time_ms;  /* what packed ledger rows count from; = created_at_ms less a day */
     struct shm_geometry geometry;
-    uint64_t created_at_monotonic_ms; /* for the age of the region; dies with the boot, as the region does */
+    uint64_t created_at_monotonic_ms; /* for the age of the region; dies with the boot, as the
+                                         region does */
     _Atomic uint32_t state;           /* enum shm_region_state */
     uint32_t reserved_1;
 };
@@ -255,12 +256,14 @@ struct shm_lane {
      * moves and lowered after row_count, so that a reader who looks at rings,
      * then this, then row_count never counts too few. */
     _Atomic uint64_t unsettled;
-    _Atomic int64_t lowest_bound_us; /* lowest requestedAt ever bound (or adopted and forgotten) here */
+    _Atomic int64_t
+        lowest_bound_us; /* lowest requestedAt ever bound (or adopted and forgotten) here */
     uint64_t reserved_1[3];
 
     struct shm_filter filter;
     struct shm_processor_view processor[SHM_PROCESSORS];
-    struct shm_line_counter head[SHM_API_SLOTS_MAX]; /* payments ever taken from ring[api][this lane] */
+    struct shm_line_counter
+        head[SHM_API_SLOTS_MAX]; /* payments ever taken from ring[api][this lane] */
     _Atomic uint64_t counters[SHM_LANE_COUNTERS_MAX]; /* shm_counters.def */
 };
 static_assert(offsetof(struct shm_lane, sleep_count) == 64, "lane");
@@ -285,18 +288,20 @@ static_assert(sizeof(struct shm_lane) <= SHM_PAGE_SIZE, "lane");
  * microseconds found in a processor's book) takes an escape of two words that
  * one store of row_count publishes together. A reader that starts at a second
  * word skips it: the payment belongs to the block of its first word. */
-#define SHM_ROW_ESCAPE          (UINT64_C(1) << 63)
-#define SHM_ROW_CONTINUATION    (UINT64_C(1) << 62) /* with SHM_ROW_ESCAPE */
-#define SHM_ROW_PROCESSOR_SHIFT 62                  /* of a plain row */
-#define SHM_ROW_TIME_SHIFT      24
-#define SHM_ROW_TIME_BITS       38
-#define SHM_ROW_CENTS_BITS      24
+#define SHM_ROW_ESCAPE             (UINT64_C(1) << 63)
+#define SHM_ROW_CONTINUATION       (UINT64_C(1) << 62) /* with SHM_ROW_ESCAPE */
+#define SHM_ROW_PROCESSOR_SHIFT    62                  /* of a plain row */
+#define SHM_ROW_TIME_SHIFT         24
+#define SHM_ROW_TIME_BITS          38
+#define SHM_ROW_CENTS_BITS         24
 #define SHM_ESCAPE_PROCESSOR_SHIFT 61
 #define SHM_ESCAPE_CENTS_BITS      44
 #define SHM_ESCAPE_TIME_BIAS       (INT64_C(1) << 61)
 
-static_assert(UINT64_C(10000000000000) < (UINT64_C(1) << SHM_ESCAPE_CENTS_BITS), "10^13 cents fit an escape");
-static_assert((UINT64_C(1) << SHM_ROW_TIME_BITS) / 1000 / 86400 / 366 >= 5, "a row's time spans 5 years");
+static_assert(UINT64_C(10000000000000) < (UINT64_C(1) << SHM_ESCAPE_CENTS_BITS),
+              "10^13 cents fit an escape");
+static_assert((UINT64_C(1) << SHM_ROW_TIME_BITS) / 1000 / 86400 / 366 >= 5,
+              "a row's time spans 5 years");
 
 /* Catches a build whose structs differ although the version does not. */
 #define SHM_LAYOUT_FINGERPRINT                                                                     \

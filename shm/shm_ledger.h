@@ -70,7 +70,7 @@ bool shm_ledger_read(const struct shm_region *, unsigned lane, uint64_t row, str
 
 /* ---- any process ---- */
 
-struct shm_window { /* inclusive; us since the Unix epoch */
+struct shm_window {  /* inclusive; us since the Unix epoch */
     int64_t from_us; /* INT64_MIN: no bound */
     int64_t to_us;   /* INT64_MAX: no bound */
 };

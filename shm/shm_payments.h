@@ -27,7 +27,8 @@ struct shm_payments {
     _Atomic uint32_t *next;
     uint32_t slots;
     uint32_t heads_mask;
-    struct uuid seed; /* the region's id: who picks payment ids on purpose cannot make long chains */
+    struct uuid
+        seed; /* the region's id: who picks payment ids on purpose cannot make long chains */
 };
 
 /* A consistent copy of one record. */

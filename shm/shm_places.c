@@ -39,8 +39,8 @@ static enum status check_geometry(const struct shm_geometry *g, struct explain *
         {"PAYRING_HORIZON_PAYMENTS", g->horizon_payments, SHM_HORIZON_MIN, SHM_HORIZON_MAX},
     };
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
-        enum status status = check_limits(limits[i].setting, limits[i].value, limits[i].least,
-                                          limits[i].most, why);
+        enum status status =
+            check_limits(limits[i].setting, limits[i].value, limits[i].least, limits[i].most, why);
         if (status != STATUS_OK)
             return status;
     }
@@ -48,8 +48,9 @@ static enum status check_geometry(const struct shm_geometry *g, struct explain *
         return explain(why, STATUS_INVALID, "PAYRING_RING_SLOTS is %u; it must be a power of two",
                        g->ring_slots);
     if (g->ledger_rows % SHM_BLOCK_ROWS)
-        return explain(why, STATUS_INVALID, "PAYRING_LEDGER_ROWS is %u; it must be a multiple of %u",
-                       g->ledger_rows, SHM_BLOCK_ROWS);
+        return explain(why, STATUS_INVALID,
+                       "PAYRING_LEDGER_ROWS is %u; it must be a multiple of %u", g->ledger_rows,
+                       SHM_BLOCK_ROWS);
     return STATUS_OK;
 }
 
@@ -92,11 +93,10 @@ enum status shm_places_compute(struct shm_places *places, const struct shm_geome
     struct shm_places p = {0};
     uint64_t filter_bits = (uint64_t)geometry->horizon_payments * SHM_FILTER_BITS_PER_ID;
     p.index_heads = power_of_two_from(geometry->payment_slots);
-    p.filter_lines = power_of_two_from(
-        round_up(filter_bits, SHM_FILTER_LINE_WORDS * 64) / (SHM_FILTER_LINE_WORDS * 64));
+    p.filter_lines = power_of_two_from(round_up(filter_bits, SHM_FILTER_LINE_WORDS * 64) /
+                                       (SHM_FILTER_LINE_WORDS * 64));
     p.block_count = geometry->ledger_rows / SHM_BLOCK_ROWS;
-    p.superblock_count =
-        (p.block_count + SHM_SUPERBLOCK_BLOCKS - 1) / SHM_SUPERBLOCK_BLOCKS;
+    p.superblock_count = (p.block_count + SHM_SUPERBLOCK_BLOCKS - 1) / SHM_SUPERBLOCK_BLOCKS;
     place_api(&p, geometry);
     place_lane(&p, geometry);
     p.api_offset = SHM_HEALTH_OFFSET + SHM_PAGE_SIZE;

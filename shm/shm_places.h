@@ -25,24 +25,24 @@
 
 /* Offsets are bytes; those of the header, purge and health pages are constants. */
 struct shm_places {
-    uint64_t api_offset;         /* of slot 0 */
-    uint64_t api_stride;         /* control page + rings, a page multiple */
-    uint64_t ring_offset;        /* of lane 0's slots, from the API area's start */
+    uint64_t api_offset;  /* of slot 0 */
+    uint64_t api_stride;  /* control page + rings, a page multiple */
+    uint64_t ring_offset; /* of lane 0's slots, from the API area's start */
     uint64_t ring_stride;
-    uint64_t lane_offset;        /* of lane 0 */
-    uint64_t lane_stride;        /* a page multiple */
-    uint64_t payments_offset;    /* this and the next ones are from the lane area's start */
+    uint64_t lane_offset;     /* of lane 0 */
+    uint64_t lane_stride;     /* a page multiple */
+    uint64_t payments_offset; /* this and the next ones are from the lane area's start */
     uint64_t index_heads_offset;
     uint64_t index_next_offset;
-    uint64_t filter_offset[2];   /* of each generation */
+    uint64_t filter_offset[2]; /* of each generation */
     uint64_t blocks_offset;
     uint64_t superblocks_offset;
     uint64_t rows_offset;
     uint64_t total_size;
-    uint32_t index_heads;        /* a power of two, at least payment_slots */
-    uint32_t filter_lines;       /* 64-byte lines of one generation, a power of two */
+    uint32_t index_heads;  /* a power of two, at least payment_slots */
+    uint32_t filter_lines; /* 64-byte lines of one generation, a power of two */
     uint32_t block_count;
-    uint32_t superblock_count;   /* the last one may never be completed */
+    uint32_t superblock_count; /* the last one may never be completed */
 };
 
 #define SHM_PURGE_OFFSET  SHM_PAGE_SIZE

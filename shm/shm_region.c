@@ -32,8 +32,8 @@
 
 static bool is_name_character(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           c == '_' || c == '.' || c == '-';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '.' || c == '-';
 }
 
 static enum status check_name(const char *name, struct explain *why)
@@ -107,8 +107,7 @@ static enum status lock_fresh_half(struct shm_region *half, const char *path, st
         half->fd = open_half(path, &is_fresh);
         if (half->fd < 0 && errno != ENOENT)
             return explain(why, STATUS_SYSTEM, "%s cannot be created: %m", path);
-        bool locked =
-            half->fd >= 0 && shm_lease_try_take(half, SHM_LEASE_CREATION) == STATUS_OK;
+        bool locked = half->fd >= 0 && shm_lease_try_take(half, SHM_LEASE_CREATION) == STATUS_OK;
         if (locked && is_named(half->fd, path)) {
             if (is_fresh)
                 return STATUS_OK;
@@ -352,8 +351,7 @@ static enum status verify_state(const struct shm_region *region, bool removed_to
                                 struct explain *why)
 {
     /* Pairs with the release in fill, and with that of the remover. */
-    uint32_t state =
-        atomic_load_explicit(&shm_region_header(region)->state, memory_order_acquire);
+    uint32_t state = atomic_load_explicit(&shm_region_header(region)->state, memory_order_acquire);
     if (state == SHM_REGION_READY || (state == SHM_REGION_REMOVED && removed_too))
         return STATUS_OK;
     if (state == SHM_REGION_REMOVED)
@@ -524,8 +522,8 @@ static enum status refuse_open_payments(const struct shm_region *region, struct 
     if (in_rings + in_tables == 0)
         return STATUS_OK;
     return explain(why, STATUS_EXISTS,
-                   "region %s holds payments that have not ended: %" PRIu64
-                   " in rings and %" PRIu64 " in tables; let a worker settle them",
+                   "region %s holds payments that have not ended: %" PRIu64 " in rings and %" PRIu64
+                   " in tables; let a worker settle them",
                    region->name, in_rings, in_tables);
 }
 

@@ -66,8 +66,7 @@ enum status shm_region_attach(struct shm_region *, const char *name, int64_t wai
 
 /* The same for an inspector: the file itself is opened read-only, so that no
  * lease can be taken and nothing be made writable. Never waits. */
-enum status shm_region_attach_read_only(struct shm_region *, const char *name,
-                                        struct explain *why);
+enum status shm_region_attach_read_only(struct shm_region *, const char *name, struct explain *why);
 
 /* Unmap and close, which gives back every lease. Nothing for a handle of zeros. */
 void shm_region_detach(struct shm_region *);

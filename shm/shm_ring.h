@@ -73,8 +73,8 @@ bool shm_ring_look(const struct shm_region *, unsigned api_slot, unsigned lane, 
  * Any process. Looks at no more entries than the ring has slots; one that is
  * overwritten meanwhile is recognised and not reported. false: not there, or
  * taken by now. */
-bool shm_ring_find(const struct shm_region *, unsigned api_slot, unsigned lane,
-                   const struct uuid *, struct shm_ring_entry *);
+bool shm_ring_find(const struct shm_region *, unsigned api_slot, unsigned lane, const struct uuid *,
+                   struct shm_ring_entry *);
 
 /* The producer's rare half: look at the consumer's count. */
 bool shm_ring_producer_refresh(struct shm_ring_producer *);

@@ -257,13 +257,16 @@ static bool set_callbacks(struct transfer *transfer)
            curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer) == CURLE_OK;
 }
 
-/* QUICK_EXIT: without it, giving up on a name waits for the resolver's thread, and with it this
- * lane for a name server that does not answer. */
+/* QUICK_EXIT: without it, giving up on a name waits for the resolver's thread, and so would this
+ * lane for a name server that does not answer.
+ * NOPROXY: PROXY alone decides; with both set libcurl does not read the environment either, which
+ * it would for each request. */
 static bool set_manners(CURL *easy, const char *protocol)
 {
     return curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_PROXY, "") == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_NOPROXY, "*") == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, protocol) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&

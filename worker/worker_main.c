@@ -1,6 +1,5 @@
 /* payring-worker: owns lanes of the region, drains their rings and settles
  * their payments with the processors. */
-#define _GNU_SOURCE /* environ */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>

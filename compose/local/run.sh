@@ -69,7 +69,7 @@ clean_up() {
     stop api0 api1
     stop worker0 worker1
     stop default fallback
-    "$build/payringctl" remove --force "$PAYRING_REGION" >/dev/null 2>&1
+    "$build/payringctl" remove --force-lose-payments >/dev/null 2>&1
     rm -rf "/dev/shm/$PAYRING_REGION" "/dev/shm/$PAYRING_REGION".* "$dir"
 }
 trap clean_up EXIT

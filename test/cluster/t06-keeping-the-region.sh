@@ -49,7 +49,7 @@ processor default fails
 id=$(new_id)
 ok 'accepted'                   post_payment api0 "$id" 19.90
 ok 'not removed while in use'   complains "$PAYRING_REGION" build/payringctl remove
-ok 'not even by force'          complains "$PAYRING_REGION" build/payringctl remove --force "$PAYRING_REGION"
+ok 'not even by force'          complains "$PAYRING_REGION" build/payringctl remove --force-lose-payments
 for name in api0 worker0; do kill_process "$name" TERM; done
 ok 'not removed with payments'  complains payment build/payringctl remove
 ok 'check finds it in order'    build/payringctl check

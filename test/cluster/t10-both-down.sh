@@ -9,7 +9,7 @@ processor fallback fails
 id=$(new_id)
 ok 'accepted'                  post_payment api1 "$id" 19.90
 ok 'more of them'              post_many --count 300 --seed 10
-ok 'all were accepted'         eventually 5 counter_at_least accepted 301
+ok 'all were accepted'         eventually 5 counter_at_least api.accepted 301
 ok 'known, and not settled'    payment_is api0 "$id" '\(queued\|sent\)'
 ok 'nothing is counted'        summary_has api0 default 0 0.00
 processor fallback recovers

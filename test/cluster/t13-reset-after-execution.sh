@@ -8,8 +8,8 @@ processor default misbehaves reset-after count=1
 id=$(new_id)
 ok 'accepted'                   post_payment api0 "$id" 19.90
 ok 'settled on a later attempt' eventually 10 payment_is api1 "$id" settled default
-ok 'one of them was unknown'    counter_at_least unknown 1
-ok 'one of them met a 422'      counter_at_least exists 1
+ok 'one of them was unknown'    counter_at_least lane.unknown 1
+ok 'one of them met a 422'      counter_at_least lane.exists 1
 ok 'charged once'               processor_holds default "$id" 1990
 
 processor default misbehaves reset-after percent=20 seed=13

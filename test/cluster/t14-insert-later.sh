@@ -7,7 +7,7 @@ cluster_start --apis 2 --workers 2 PAYRING_DEADLINE_MS=1000
 processor default misbehaves reset-then-insert ms=3000
 id=$(new_id)
 ok 'accepted'                   post_payment api0 "$id" 19.90
-ok 'the attempt is unknown'     eventually 5 counter_at_least unknown 1
+ok 'the attempt is unknown'     eventually 5 counter_at_least lane.unknown 1
 fallback_has_nothing() {
     same "$(book fallback)" ''
 }

@@ -9,7 +9,7 @@ id=$(new_id)
 ok 'accepted'                   post_payment api0 "$id" 19.90
 ok 'sent to the default'        eventually 5 payment_is api0 "$id" sent default
 processor default delay 0
-ok 'timed out after 30 s'       eventually 35 counter_at_least unknown 1
+ok 'timed out after 30 s'       eventually 35 counter_at_least lane.unknown 1
 ok 'settled with the default'   eventually 20 payment_is api0 "$id" settled default
 ok 'the books agree'            books_agree_within 5
 ok 'and stay so'                stays 5 books_agree

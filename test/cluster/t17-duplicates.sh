@@ -27,6 +27,6 @@ ok 'settled'                         eventually 20 payment_is api0 "$id" settled
 load_start --seconds 5 --rate 400 --seed 61 --duplicates 30 --conflicts 10 --connections 16
 ok 'the load is answered'            load_wait
 ok 'the books agree'                 books_agree_within 20
-ok 'copies were recognised'          test "$(($(counter known) + $(counter copies)))" -ge 100
+ok 'copies were recognised'          test "$(($(counter api.known) + $(counter lane.copies)))" -ge 100
 ok 'the windows agree'               windows_agree
 done_testing

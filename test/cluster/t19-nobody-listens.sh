@@ -12,11 +12,11 @@ restart_process fallback
 ok 'settled with the fallback' eventually 20 payment_is api1 "$id" settled fallback
 restart_process default
 ok 'the books agree'           books_agree_within 20
-before=$(counter settled_default)
+before=$(counter lane.settled_default)
 ok 'more'                      post_many --count 50 --seed 192
 settles_with_default() {
     post_many --count 1 --seed "$(now_us)"
-    counter_at_least settled_default $((before + 1))
+    counter_at_least lane.settled_default $((before + 1))
 }
 ok 'the default is used again' eventually 20 settles_with_default
 ok 'the books agree'           books_agree_within 20

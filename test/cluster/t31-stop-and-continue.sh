@@ -8,14 +8,14 @@ load_start --seconds 14 --rate 200 --seed 91 --duplicates 10 --retry --timeout-m
 ok 'the load runs'              eventually 5 load_has_posted 200
 for name in worker0 api0 worker1 api1 default fallback; do
     ok "$name stands still"     kill_process "$name" STOP
-    before=$(counter posts)
+    before=$(counter lane.posts)
     # Long enough for a take-over, if anybody thought that standing still is being gone.
     stays 1 stands_still "$(cat "$play_dir/$name.pid")"
     kill_process "$name" CONT
-    ok "$name goes on"          eventually 10 counter_at_least posts $((before + 50))
+    ok "$name goes on"          eventually 10 counter_at_least lane.posts $((before + 50))
 done
 ok 'the load is answered'       load_wait
-ok 'no lane changed hands'      counter_is take_overs 0
+ok 'no lane changed hands'      counter_is lane.take_overs 0
 ok 'the books agree'            books_agree_within 30
 ok 'the windows agree'          windows_agree
 done_testing

@@ -9,7 +9,7 @@ load_start --count 120 --rate 300 --seed 101
 ok 'the load is answered'       load_wait
 ok 'in flight'                  eventually 5 processor_is_busy default
 ok 'worker0 is killed'          kill_process worker0 KILL
-ok 'taken over'                 eventually 10 counter_at_least take_overs 1
+ok 'taken over'                 eventually 10 counter_at_least lane.take_overs 1
 processor default delay 0
 ok 'all settled'                eventually 30 summary_has api0 default 120 2388.00
 ok 'the books agree'            books_agree_within 10

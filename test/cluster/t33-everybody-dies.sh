@@ -7,7 +7,7 @@ cluster_start --apis 2 --workers 2
 for act in 1 2 3; do
     processor default delay $((act * 100))
     load_start --seconds 4 --rate 400 --seed "11$act" --retry
-    before=$(counter accepted)
+    before=$(counter api.accepted)
     ok "the load runs, $act"    eventually 5 load_has_posted $((before + 300))
     ok "all are killed, $act"   kill_at_once worker0 api0 worker1 api1
     for name in worker0 api0 worker1 api1; do restart_process "$name"; done

@@ -10,8 +10,8 @@ for act in 1 2 3; do
     ok "the books agree, $act"  books_agree_within 20
     ok "counted once, $act"     summary_has api0 default 1000 19900.00
 done
-ok 'records were recycled'      counter_at_least recycled 500
-ok 'the filter knew them'       counter_at_least filter_hits 500
+ok 'records were recycled'      counter_at_least lane.recycled 500
+ok 'the filter knew them'       counter_at_least lane.filter_hits 500
 # While the fallback is the cheaper guess, a forgotten id would be charged there.
 processor default fails
 ok 'posted while default fails' post_many --count 200 --seed 141

@@ -304,7 +304,7 @@ load_wait() {
 # load_has_posted N: the load got at least N answers or losses so far (the output is buffered, so
 # the APIs are asked).
 load_has_posted() {
-    [ "$(counter accepted)" -ge "$1" ]
+    [ "$(counter api.accepted)" -ge "$1" ]
 }
 
 # summary_of ACTOR default|fallback [QUERY]: "requests amount" as printed.
@@ -336,9 +336,9 @@ payment_is() {
 
 # --- the gateway, from inside -----------------------------------------------------------------
 
-# counter NAME: summed over all APIs or lanes.
+# counter NAME: as in `payringctl show --plain`: lane.posts is the sum of lane.0.posts and so on.
 counter() {
-    build/payringctl show --counters | awk -F '\t' -v name="$1" '$2 == name { sum += $3 } END { print sum + 0 }'
+    build/payringctl show --plain | sed -n "s/^$1 //p"
 }
 
 # counter_is NAME VALUE, counter_at_least NAME VALUE
@@ -514,7 +514,7 @@ curtain() {
         kill -s KILL "$pid" 2>/dev/null
         wait "$pid" 2>/dev/null
     done
-    build/payringctl remove --force "$PAYRING_REGION" >/dev/null 2>&1
+    build/payringctl remove --force-lose-payments >/dev/null 2>&1
     rm -rf "/dev/shm/$PAYRING_REGION" "/dev/shm/$PAYRING_REGION".*
     tap_end
 }

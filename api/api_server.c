@@ -1,0 +1,400 @@
+#include "api/api_server.h"
+
+#include <errno.h>
+#include <h2o.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/check.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+#define LISTENERS_MAX 8
+
+/* Of one listener in one turn of the loop: a crowd of new clients must not hold up those who are
+ * there. */
+#define ACCEPTS_PER_TURN 16
+
+/* Out of descriptors, we try again when a connection ends, or after this: it may be the system's
+ * table that is full, not ours. */
+#define ACCEPT_PAUSE_MS 100
+
+/* Descriptors that are not connections: region, loop, signals, listeners, doorbells, log, spare. */
+#define OTHER_DESCRIPTORS 64
+
+#define LONGEST_WAIT_MS 60000 /* nothing depends on it */
+
+/* When stopping: how often we look, when idle connections are closed, and how long libh2o gets to
+ * notice that all are. */
+#define STOP_LOOK_MS    20
+#define STOP_GRACE_MS   1000
+#define STOP_CUT_OFF_MS 200
+
+struct listener {
+    struct api_server *server;
+    h2o_socket_t *socket;
+};
+
+/* libh2o owns the socket and tells us when it closes it. */
+struct connection {
+    struct api_server *server;
+    h2o_socket_t *socket;
+    struct connection *next, *previous;
+};
+
+struct handler {
+    h2o_handler_t super;
+    struct api_server *server;
+};
+
+struct api_server {
+    h2o_globalconf_t config;
+    h2o_context_t context;
+    h2o_accept_ctx_t accept;
+    struct api_server_settings settings;
+
+    struct listener listeners[LISTENERS_MAX];
+    unsigned listener_count;
+    bool accepting;
+    struct api_timer resume;
+
+    struct connection *connections;
+    uint32_t connection_count;
+
+    h2o_socket_t *signals;
+    int signal; /* the last one that came; 0: none */
+    unsigned signal_count;
+
+    int64_t now_ms;   /* monotonic, at the end of the last turn */
+    bool timers_rang; /* ... and what they sent is not yet completed */
+    uint64_t accept_paused;
+    struct api_server_counts taken; /* as of the last api_server_take_counts */
+};
+
+/* ---------------------------------------------------------------- connections */
+
+static void resume_accepting(struct api_server *server);
+
+static void on_connection_closed(void *data)
+{
+    struct connection *connection = data;
+    struct api_server *server = connection->server;
+
+    if (connection->next != NULL)
+        connection->next->previous = connection->previous;
+    if (connection->previous != NULL)
+        connection->previous->next = connection->next;
+    else
+        server->connections = connection->next;
+    server->connection_count--;
+    free(connection);
+    resume_accepting(server);
+}
+
+static void take_connection(struct api_server *server, h2o_socket_t *socket)
+{
+    struct connection *connection = h2o_mem_alloc(sizeof *connection);
+
+    *connection =
+        (struct connection){.server = server, .socket = socket, .next = server->connections};
+    if (connection->next != NULL)
+        connection->next->previous = connection;
+    server->connections = connection;
+    server->connection_count++;
+    socket->on_close.cb = on_connection_closed;
+    socket->on_close.data = connection;
+    h2o_accept(&server->accept, socket);
+}
+
+static void pause_accepting(struct api_server *server)
+{
+    for (unsigned i = 0; i < server->listener_count; i++)
+        h2o_socket_read_stop(server->listeners[i].socket);
+    server->accepting = false;
+}
+
+static void on_pause_over(struct api_timer *timer)
+{
+    resume_accepting(H2O_STRUCT_FROM_MEMBER(struct api_server, resume, timer));
+}
+
+/* The listener stays readable when no descriptor is left for what it holds, and level-triggered as
+ * the loop is, it would spin: so we look away for a while. */
+static void pause_for_descriptors(struct api_server *server)
+{
+    LOG_WARN("accept_paused", "connections=%" PRIu32 " why=%s", server->connection_count,
+             strerror(errno));
+    server->accept_paused++;
+    pause_accepting(server);
+    api_timers_set(server->settings.timers, &server->resume, clock_monotonic_ms() + ACCEPT_PAUSE_MS,
+                   on_pause_over);
+}
+
+/* false: there is none, or no descriptor for it. */
+static bool accept_one(struct listener *listener)
+{
+    errno = 0;
+    h2o_socket_t *socket = h2o_evloop_socket_accept(listener->socket);
+    if (socket != NULL) {
+        take_connection(listener->server, socket);
+        return true;
+    }
+    if (errno == ECONNABORTED || errno == EINTR)
+        return true; /* that one went away: look for the next */
+    if (errno != EAGAIN)
+        pause_for_descriptors(listener->server);
+    return false;
+}
+
+static bool is_crowded(const struct api_server *server)
+{
+    return server->connection_count >= server->settings.max_connections;
+}
+
+static void on_accept(h2o_socket_t *socket, const char *error)
+{
+    struct listener *listener = socket->data;
+    int accepts = 0;
+
+    if (error != NULL)
+        return;
+    while (accepts++ < ACCEPTS_PER_TURN && !is_crowded(listener->server) && accept_one(listener))
+        continue;
+    if (is_crowded(listener->server))
+        pause_accepting(listener->server); /* until a connection ends */
+}
+
+static void resume_accepting(struct api_server *server)
+{
+    if (server->accepting || is_crowded(server))
+        return;
+    api_timers_cancel(&server->resume);
+    for (unsigned i = 0; i < server->listener_count; i++)
+        h2o_socket_read_start(server->listeners[i].socket, on_accept);
+    server->accepting = true;
+}
+
+void api_server_listen(struct api_server *server, int fd)
+{
+    CHECK(server->listener_count < LISTENERS_MAX);
+    struct listener *listener = &server->listeners[server->listener_count++];
+    listener->server = server;
+    listener->socket =
+        h2o_evloop_socket_create(server->context.loop, fd, H2O_SOCKET_FLAG_DONT_READ);
+    listener->socket->data = listener;
+    if (server->accepting)
+        h2o_socket_read_start(listener->socket, on_accept);
+}
+
+/* -------------------------------------------------------------------- signals */
+
+static void on_signal(h2o_socket_t *socket, const char *error)
+{
+    struct api_server *server = socket->data;
+    struct signalfd_siginfo info;
+
+    (void)error;
+    while (read(h2o_socket_get_fd(socket), &info, sizeof info) == (ssize_t)sizeof info) {
+        server->signal = (int)info.ssi_signo;
+        server->signal_count++;
+    }
+}
+
+/* A descriptor instead of handlers: a signal that comes just before the loop goes to sleep wakes
+ * it all the same. */
+static enum status watch_signals(struct api_server *server, struct explain *why)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    int fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (fd < 0)
+        return explain(why, STATUS_SYSTEM, "signals cannot be watched: %m");
+    server->signals = h2o_evloop_socket_create(server->context.loop, fd, H2O_SOCKET_FLAG_DONT_READ);
+    server->signals->data = server;
+    h2o_socket_read_start(server->signals, on_signal);
+    return STATUS_OK;
+}
+
+/* --------------------------------------------------------- creating, destroying */
+
+static void raise_descriptor_limit(uint32_t max_connections)
+{
+    struct rlimit limit;
+    rlim_t wanted = (rlim_t)max_connections + OTHER_DESCRIPTORS;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
+        return;
+    limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur < wanted)
+        LOG_WARN("few_descriptors", "limit=%ju PAYRING_MAX_CONNECTIONS=%" PRIu32,
+                 (uintmax_t)limit.rlim_cur, max_connections);
+}
+
+static int on_request(h2o_handler_t *super, h2o_req_t *req)
+{
+    struct api_server *server = H2O_STRUCT_FROM_MEMBER(struct handler, super, super)->server;
+
+    server->settings.handler(server->settings.owner, req);
+    return 0;
+}
+
+static void handle(struct api_server *server, h2o_pathconf_t *path)
+{
+    struct handler *handler = (struct handler *)h2o_create_handler(path, sizeof *handler);
+
+    handler->super.on_req = on_request;
+    handler->server = server;
+}
+
+static void configure(struct api_server *server)
+{
+    h2o_globalconf_t *config = &server->config;
+
+    h2o_config_init(config);
+    config->server_name = h2o_iovec_init(H2O_STRLIT(""));
+    config->max_request_entity_size = server->settings.body_limit;
+    config->http1.req_timeout = server->settings.request_timeout_ms;
+    /* No HTTP/2, by upgrade or by preface: its rapid resets were never answered in this version. */
+    config->http1.upgrade_to_http2 = 0;
+    config->http2.callbacks = (h2o_protocol_callbacks_t){NULL, NULL};
+    h2o_hostconf_t *host =
+        h2o_config_register_host(config, h2o_iovec_init(H2O_STRLIT("default")), 65535);
+    handle(server, h2o_config_register_path(host, "/", 0));
+    handle(server, &host->fallback_path); /* "OPTIONS *" and the like */
+}
+
+struct api_server *api_server_create(const struct api_server_settings *settings,
+                                     struct explain *why)
+{
+    struct api_server *server = calloc(1, sizeof *server);
+
+    if (server == NULL) {
+        explain_in(why, "there is no memory for the server");
+        return NULL;
+    }
+    server->settings = *settings;
+    server->accepting = true;
+    raise_descriptor_limit(settings->max_connections);
+    configure(server);
+    h2o_context_init(&server->context, h2o_evloop_create(), &server->config);
+    server->accept = (h2o_accept_ctx_t){.ctx = &server->context, .hosts = server->config.hosts};
+    server->now_ms = clock_monotonic_ms();
+    if (watch_signals(server, why) == STATUS_OK)
+        return server;
+    api_server_destroy(server);
+    return NULL;
+}
+
+void api_server_destroy(struct api_server *server)
+{
+    /* What libh2o still holds for a connection that could not be closed cannot be freed. */
+    if (server->connection_count > 0)
+        return;
+    api_timers_cancel(&server->resume);
+    h2o_loop_t *loop = server->context.loop;
+    if (server->signals != NULL)
+        h2o_socket_close(server->signals);
+    h2o_context_dispose(&server->context);
+    h2o_evloop_destroy(loop);
+    h2o_config_dispose(&server->config);
+    free(server);
+}
+
+/* ------------------------------------------------------------------- the loop */
+
+/* The timers ring outside of the loop's callbacks, and what is sent there is completed by the next
+ * turn only: so that one does not wait. */
+static void turn(struct api_server *server, int32_t longest_ms)
+{
+    struct api_timers *timers = server->settings.timers;
+    int32_t wait_ms =
+        server->timers_rang ? 0 : api_timers_wait_ms(timers, server->now_ms, longest_ms);
+
+    /* -1 is EINTR (stopped and continued, say): the next turn makes up for it. */
+    (void)h2o_evloop_run(server->context.loop, wait_ms);
+    server->now_ms = clock_monotonic_ms();
+    server->timers_rang = api_timers_ring(timers, server->now_ms);
+}
+
+int api_server_run(struct api_server *server)
+{
+    while (server->signal == 0)
+        turn(server, LONGEST_WAIT_MS);
+    return server->signal;
+}
+
+/* The kernel has told these clients that they are connected: closing the listener would reset them.
+ */
+static void close_listeners(struct api_server *server)
+{
+    for (unsigned i = 0; i < server->listener_count; i++)
+        while (!is_crowded(server) && accept_one(&server->listeners[i]))
+            continue;
+    api_timers_cancel(&server->resume);
+    while (server->listener_count > 0)
+        h2o_socket_close(server->listeners[--server->listener_count].socket);
+}
+
+/* libh2o keeps a request's bytes in `input` until it is answered: none there, none asked. */
+static void shut_connections(struct api_server *server, bool idle_only)
+{
+    for (struct connection *at = server->connections; at != NULL; at = at->next)
+        if (!idle_only || at->socket->input->size == 0)
+            shutdown(h2o_socket_get_fd(at->socket), SHUT_RDWR);
+}
+
+static void finish_until(struct api_server *server, int64_t deadline_ms)
+{
+    while (server->connection_count > 0 && server->now_ms < deadline_ms)
+        turn(server, STOP_LOOK_MS);
+}
+
+bool api_server_stop(struct api_server *server, uint32_t timeout_ms)
+{
+    int64_t begin_ms = clock_monotonic_ms();
+    int64_t grace_ms = timeout_ms < STOP_GRACE_MS ? timeout_ms : STOP_GRACE_MS;
+
+    close_listeners(server);
+    h2o_context_request_shutdown(&server->context);
+    finish_until(server, begin_ms + grace_ms);
+    while (server->connection_count > 0 && server->now_ms < begin_ms + timeout_ms &&
+           server->signal_count < 2) {
+        shut_connections(server, true);
+        turn(server, STOP_LOOK_MS);
+    }
+    if (server->connection_count == 0)
+        return true;
+    LOG_WARN("stop_cut_off", "connections=%" PRIu32, server->connection_count);
+    shut_connections(server, false);
+    finish_until(server, server->now_ms + STOP_CUT_OFF_MS);
+    return false;
+}
+
+/* --------------------------------------------------------------------- counts */
+
+struct api_server_counts api_server_take_counts(struct api_server *server)
+{
+    struct api_server_counts now = {
+        .bad_requests = server->context.emitted_error_status[H2O_STATUS_ERROR_400],
+        .too_large = server->context.emitted_error_status[H2O_STATUS_ERROR_413],
+        .accept_paused = server->accept_paused,
+    };
+    struct api_server_counts before = server->taken;
+
+    server->taken = now;
+    return (struct api_server_counts){
+        .bad_requests = now.bad_requests - before.bad_requests,
+        .too_large = now.too_large - before.too_large,
+        .accept_paused = now.accept_paused - before.accept_paused,
+    };
+}

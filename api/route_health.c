@@ -1,0 +1,59 @@
+/* GET /healthz: can payments be accepted here? For balancers and for people. A lane without an
+ * owner does not make an API unwell: what is accepted waits in the rings. */
+#include "api/api_reply.h"
+#include "api/api_router.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "shm/shm_lease.h"
+
+#define HEAD_SIZE 320 /* all but the lanes; the region's name has 64 characters at most */
+#define LANE_SIZE 144 /* of one lane; three numbers of 20 digits */
+
+static uint64_t read_count(const _Atomic uint64_t *count)
+{
+    return atomic_load_explicit(count, memory_order_acquire);
+}
+
+static int put_lane(char *text, const struct shm_region *region, unsigned lane)
+{
+    const struct shm_lane *control = shm_region_lane(region, lane);
+    uint64_t queued = 0;
+
+    for (unsigned slot = 0; slot < region->geometry.api_slots; slot++)
+        queued += shm_ring_depth(region, slot, lane);
+    return snprintf(text, LANE_SIZE,
+                    "%s{\"lane\":%u,\"owned\":%s,\"queued\":%" PRIu64 ",\"unsettled\":%" PRIu64
+                    ",\"rowsLeft\":%" PRIu64 "}",
+                    lane > 0 ? "," : "", lane,
+                    shm_lease_is_taken(region, SHM_LEASE_LANE + lane) ? "true" : "false", queued,
+                    read_count(&control->unsettled),
+                    region->geometry.ledger_rows - read_count(&control->row_count));
+}
+
+static int put_head(char *text, const struct api *api)
+{
+    const struct shm_region *region = &api->region;
+
+    return snprintf(text, HEAD_SIZE,
+                    "{\"status\":\"%s\",\"region\":\"%s\",\"regionId\":\"%016" PRIx64 "%016" PRIx64
+                    "\",\"apiSlot\":%u,\"purgeGeneration\":%" PRIu64 ",\"lanes\":[",
+                    api->region_is_current ? "ok" : "region gone", region->name,
+                    region->region_id_hi, region->region_id_lo, api->slot,
+                    read_count(&shm_region_purge(region)->generation));
+}
+
+void route_health(struct api *api, h2o_req_t *req, h2o_iovec_t rest)
+{
+    char *body =
+        h2o_mem_alloc_pool(&req->pool, HEAD_SIZE + (size_t)api->region.geometry.lanes * LANE_SIZE);
+    char *end = body + put_head(body, api);
+
+    (void)rest;
+    for (unsigned lane = 0; lane < api->region.geometry.lanes; lane++)
+        end += put_lane(end, &api->region, lane);
+    *end++ = ']';
+    *end++ = '}';
+    api_reply_json(req, api->region_is_current ? 200 : 503, body, (size_t)(end - body));
+}

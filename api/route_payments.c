@@ -1,0 +1,66 @@
+/* POST /payments: 202 with nothing in it means that the payment is the gateway's. */
+#include "api/api_reply.h"
+#include "api/api_router.h"
+
+#include "common/clock.h"
+
+static void refuse(struct api *api, h2o_req_t *req, const struct payment_json_fault *fault)
+{
+    api_count(api, SHM_API_COUNTER_bad_requests);
+    api_reply_error(req, 400, fault->reason, fault->field);
+}
+
+static void answer(struct api *api, h2o_req_t *req, enum payment_intake_verdict verdict)
+{
+    switch (verdict) {
+    case PAYMENT_INTAKE_ACCEPTED:
+        api_count(api, SHM_API_COUNTER_accepted);
+        api_reply_empty(req, 202);
+        break;
+    case PAYMENT_INTAKE_KNOWN:
+        api_count(api, SHM_API_COUNTER_known);
+        api_reply_empty(req, 202);
+        break;
+    case PAYMENT_INTAKE_DIFFERS:
+        api_count(api, SHM_API_COUNTER_conflicts);
+        api_reply_error(req, 409, "this id is known with another amount", "amount");
+        break;
+    case PAYMENT_INTAKE_REFUSED:
+        api_count(api, SHM_API_COUNTER_conflicts);
+        api_reply_error(req, 409, "the processors have refused this payment for good",
+                        "correlationId");
+        break;
+    case PAYMENT_INTAKE_RING_FULL:
+        api_count(api, SHM_API_COUNTER_ring_full);
+        api_reply_unavailable(api, req, "the queue of accepted payments is full");
+        break;
+    case PAYMENT_INTAKE_LEDGER_FULL:
+        api_count(api, SHM_API_COUNTER_ledger_full);
+        api_reply_unavailable(api, req, "the ledger is full");
+        break;
+    case PAYMENT_INTAKE_REGION_GONE:
+        api_reply_unavailable(api, req, "the shared region is gone");
+        break;
+    }
+}
+
+void route_payments(struct api *api, h2o_req_t *req, h2o_iovec_t rest)
+{
+    struct payment_request payment;
+    struct payment_json_fault fault;
+    h2o_iovec_t body = req->entity.base != NULL ? req->entity : h2o_iovec_init(H2O_STRLIT(""));
+
+    (void)rest;
+    switch (payment_json_parse_request(api->json, body.base, body.len, &payment, &fault)) {
+    case STATUS_OK:
+        answer(
+            api, req,
+            payment_intake_offer(&api->intake, &payment.id, payment.amount_cents, clock_wall_ms()));
+        break;
+    case STATUS_INVALID:
+        refuse(api, req, &fault);
+        break;
+    default:
+        api_reply_unavailable(api, req, "there is no memory to read it");
+    }
+}

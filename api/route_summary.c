@@ -1,0 +1,86 @@
+/* GET /payments-summary?from=&to=: what was settled with each processor, by requestedAt, over all
+ * lanes of the region. */
+#include "api/api_reply.h"
+#include "api/api_router.h"
+
+#include "common/iso8601.h"
+#include "common/query.h"
+#include "shm/shm_ledger.h"
+
+/* The longest time of RFC 3339 that is taken has 35 characters; room to say what is wrong with a
+ * longer one. */
+#define TIME_SIZE 64
+
+static h2o_iovec_t query_of(const h2o_req_t *req)
+{
+    const char *end = req->path.base + req->path.len;
+    const char *mark = memchr(req->path.base, '?', req->path.len);
+
+    return mark != NULL ? h2o_iovec_init(mark + 1, (size_t)(end - mark - 1))
+                        : h2o_iovec_init(end, 0);
+}
+
+static enum status find_time(h2o_iovec_t query, const char *key, struct iso8601_time *time,
+                             struct explain *why)
+{
+    char text[TIME_SIZE];
+    size_t length;
+    enum status status = query_find(query.base, query.len, key, text, sizeof text, &length, why);
+
+    return status == STATUS_OK ? iso8601_parse(text, length, ISO8601_ZONE_REQUIRED, time, why)
+                               : status;
+}
+
+/* NULL, or the name of the bound that is invalid. A bound that is not given does not bound. */
+static const char *read_window(h2o_iovec_t query, struct shm_window *window, struct explain *why)
+{
+    struct iso8601_time time;
+
+    *window = (struct shm_window){.from_us = INT64_MIN, .to_us = INT64_MAX};
+    enum status status = find_time(query, "from", &time, why);
+    if (status == STATUS_INVALID)
+        return "from";
+    if (status == STATUS_OK)
+        window->from_us = iso8601_round_up_us(&time);
+    status = find_time(query, "to", &time, why);
+    if (status == STATUS_INVALID)
+        return "to";
+    if (status == STATUS_OK)
+        window->to_us = iso8601_round_down_us(&time);
+    return NULL;
+}
+
+static void send_totals(h2o_req_t *req, const struct shm_totals *totals)
+{
+    char *body = h2o_mem_alloc_pool(&req->pool, PAYMENT_JSON_SUMMARY_SIZE);
+    struct payment_summary summary;
+
+    for (unsigned i = 0; i < SHM_PROCESSORS; i++) {
+        summary.payments[i] = totals->payments[i];
+        summary.sum_cents[i] = totals->sum_cents[i];
+    }
+    size_t length = payment_json_write_summary(body, &summary);
+    api_reply_json(req, 200, body, length);
+}
+
+void route_summary(struct api *api, h2o_req_t *req, h2o_iovec_t rest)
+{
+    struct shm_window window;
+    struct shm_totals totals = {{0}, {0}};
+    struct explain why = {{0}};
+
+    (void)rest;
+    const char *invalid = read_window(query_of(req), &window, &why);
+    if (invalid != NULL) {
+        api_count(api, SHM_API_COUNTER_bad_requests);
+        api_reply_error(req, 400, why.text, invalid);
+        return;
+    }
+    if (window.from_us <= window.to_us &&
+        shm_ledger_sum(&api->region, &window, &totals) != STATUS_OK) {
+        api_reply_unavailable(api, req, "purges keep changing what is to be summed");
+        return;
+    }
+    api_count(api, SHM_API_COUNTER_summaries);
+    send_totals(req, &totals);
+}
