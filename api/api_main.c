@@ -19,9 +19,6 @@ static enum status open_listeners(struct api *api, struct api_listen_path *path,
     const struct config *config = api->config;
     int fds[API_LISTEN_TCP_MAX], count = 0;
 
-    if (config->api_socket[0] == '\0' && config->api_tcp.host[0] == '\0')
-        return explain(why, STATUS_INVALID,
-                       "PAYRING_API_SOCKET and PAYRING_API_TCP are both none: nobody could ask");
     if (config->api_socket[0] != '\0') {
         int fd = api_listen_unix(config->api_socket, config->api_socket_mode, path, why);
         if (fd < 0)
@@ -50,12 +47,18 @@ static enum status open_server(struct api *api, struct explain *why)
     return api->server != NULL ? STATUS_OK : STATUS_SYSTEM;
 }
 
+static const char *or_none(const char *text)
+{
+    return text[0] != '\0' ? text : "none";
+}
+
 static void serve(struct api *api, struct api_listen_path *path)
 {
     const struct config *config = api->config;
 
     LOG_INFO("ready", "region=%s slot=%u socket=%s tcp=%s port=%s", api->region.name, api->slot,
-             config->api_socket, config->api_tcp.host, config->api_tcp.port);
+             or_none(config->api_socket), or_none(config->api_tcp.host),
+             or_none(config->api_tcp.port));
     service_notify("READY=1");
     int signal_number = api_server_run(api->server);
     LOG_INFO("stopping", "signal=%d", signal_number);
@@ -98,8 +101,6 @@ int main(int argc, char **argv)
 
     api_listen_remove(&path);
     api_end(&api);
-    if (api.server != NULL)
-        api_server_destroy(api.server);
     log_close();
     return status == STATUS_OK ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -61,6 +61,7 @@ struct api_server {
     struct listener listeners[LISTENERS_MAX];
     unsigned listener_count;
     bool accepting;
+    bool is_short; /* of descriptors, since the last connection that was taken */
     struct api_timer resume;
 
     struct connection *connections;
@@ -106,6 +107,7 @@ static void take_connection(struct api_server *server, h2o_socket_t *socket)
         connection->next->previous = connection;
     server->connections = connection;
     server->connection_count++;
+    server->is_short = false;
     socket->on_close.cb = on_connection_closed;
     socket->on_close.data = connection;
     h2o_accept(&server->accept, socket);
@@ -127,8 +129,10 @@ static void on_pause_over(struct api_timer *timer)
  * the loop is, it would spin: so we look away for a while. */
 static void pause_for_descriptors(struct api_server *server)
 {
-    LOG_WARN("accept_paused", "connections=%" PRIu32 " why=%s", server->connection_count,
-             strerror(errno));
+    if (!server->is_short)
+        LOG_WARN("accept_paused", "connections=%" PRIu32 " why=%s", server->connection_count,
+                 strerror(errno));
+    server->is_short = true;
     server->accept_paused++;
     pause_accepting(server);
     api_timers_set(server->settings.timers, &server->resume, clock_monotonic_ms() + ACCEPT_PAUSE_MS,
@@ -224,20 +228,26 @@ static enum status watch_signals(struct api_server *server, struct explain *why)
     return STATUS_OK;
 }
 
-/* --------------------------------------------------------- creating, destroying */
+/* --------------------------------------------------------- creating */
 
-static void raise_descriptor_limit(uint32_t max_connections)
+/* How many connections there are descriptors for. Those that are not connections come first:
+ * without one for a doorbell, a lane would sleep on. */
+static uint32_t raise_descriptor_limit(uint32_t max_connections)
 {
     struct rlimit limit;
     rlim_t wanted = (rlim_t)max_connections + OTHER_DESCRIPTORS;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
-        return;
+        return max_connections;
     limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
     (void)setrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur < wanted)
-        LOG_WARN("few_descriptors", "limit=%ju PAYRING_MAX_CONNECTIONS=%" PRIu32,
-                 (uintmax_t)limit.rlim_cur, max_connections);
+    if (limit.rlim_cur == wanted)
+        return max_connections;
+    rlim_t others = limit.rlim_cur / 2 < OTHER_DESCRIPTORS ? limit.rlim_cur / 2 : OTHER_DESCRIPTORS;
+    uint32_t left = (uint32_t)(limit.rlim_cur - others);
+    LOG_WARN("few_descriptors", "limit=%ju PAYRING_MAX_CONNECTIONS=%" PRIu32 " instead=%" PRIu32,
+             (uintmax_t)limit.rlim_cur, max_connections, left);
+    return left;
 }
 
 static int on_request(h2o_handler_t *super, h2o_req_t *req)
@@ -284,30 +294,12 @@ struct api_server *api_server_create(const struct api_server_settings *settings,
     }
     server->settings = *settings;
     server->accepting = true;
-    raise_descriptor_limit(settings->max_connections);
+    server->settings.max_connections = raise_descriptor_limit(settings->max_connections);
     configure(server);
     h2o_context_init(&server->context, h2o_evloop_create(), &server->config);
     server->accept = (h2o_accept_ctx_t){.ctx = &server->context, .hosts = server->config.hosts};
     server->now_ms = clock_monotonic_ms();
-    if (watch_signals(server, why) == STATUS_OK)
-        return server;
-    api_server_destroy(server);
-    return NULL;
-}
-
-void api_server_destroy(struct api_server *server)
-{
-    /* What libh2o still holds for a connection that could not be closed cannot be freed. */
-    if (server->connection_count > 0)
-        return;
-    api_timers_cancel(&server->resume);
-    h2o_loop_t *loop = server->context.loop;
-    if (server->signals != NULL)
-        h2o_socket_close(server->signals);
-    h2o_context_dispose(&server->context);
-    h2o_evloop_destroy(loop);
-    h2o_config_dispose(&server->config);
-    free(server);
+    return watch_signals(server, why) == STATUS_OK ? server : NULL;
 }
 
 /* ------------------------------------------------------------------- the loop */
@@ -359,7 +351,7 @@ static void finish_until(struct api_server *server, int64_t deadline_ms)
         turn(server, STOP_LOOK_MS);
 }
 
-bool api_server_stop(struct api_server *server, uint32_t timeout_ms)
+void api_server_stop(struct api_server *server, uint32_t timeout_ms)
 {
     int64_t begin_ms = clock_monotonic_ms();
     int64_t grace_ms = timeout_ms < STOP_GRACE_MS ? timeout_ms : STOP_GRACE_MS;
@@ -373,11 +365,10 @@ bool api_server_stop(struct api_server *server, uint32_t timeout_ms)
         turn(server, STOP_LOOK_MS);
     }
     if (server->connection_count == 0)
-        return true;
+        return;
     LOG_WARN("stop_cut_off", "connections=%" PRIu32, server->connection_count);
     shut_connections(server, false);
     finish_until(server, server->now_ms + STOP_CUT_OFF_MS);
-    return false;
 }
 
 /* --------------------------------------------------------------------- counts */

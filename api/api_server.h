@@ -46,9 +46,14 @@ struct api_server_counts {
     uint64_t accept_paused; /* no descriptors were left */
 };
 
-/* SIGTERM and SIGINT are taken from here on: they end api_server_run, and a second one ends
- * api_server_stop. Raises the soft limit of descriptors as far as max_connections needs and the
- * hard limit allows. NULL: `why` says why. The settings are copied. */
+/* NULL: `why` says why. The settings are copied.
+ *
+ * SIGTERM and SIGINT are taken from here on: they end api_server_run, and a second one ends
+ * api_server_stop. Raises the soft limit of descriptors as far as max_connections needs; where the
+ * hard limit is too low for that, it takes fewer connections and says so in the log.
+ *
+ * There is one server in a process and it ends with it: libh2o 2.2 does not free all of a context.
+ */
 struct api_server *api_server_create(const struct api_server_settings *, struct explain *why);
 
 /* Serve a listening socket (non-blocking); it is the server's from now on. */
@@ -59,12 +64,9 @@ int api_server_run(struct api_server *);
 
 /* Stop gracefully: take the connections that the kernel has completed already, accept no others,
  * answer what is being asked with "Connection: close", and close what is idle after a second, which
- * gives clients that keep asking the time to be told. Returns when no connection is left or after
- * timeout_ms; false: that cut somebody off. */
-bool api_server_stop(struct api_server *, uint32_t timeout_ms);
-
-/* After api_server_stop. */
-void api_server_destroy(struct api_server *);
+ * gives clients that keep asking the time to be told. Returns when no connection is left, or after
+ * timeout_ms, when those that are left are cut off. */
+void api_server_stop(struct api_server *, uint32_t timeout_ms);
 
 struct api_server_counts api_server_take_counts(struct api_server *);
 

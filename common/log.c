@@ -191,11 +191,11 @@ static bool may_write(struct log_site *site, int64_t second)
 void log_write(struct log_site *site, enum log_level level, const char *format, ...)
 {
     int saved_errno = errno;
-    int64_t second = clock_monotonic_ms() / 1000;
     struct line line;
     va_list arguments;
 
     pthread_mutex_lock(&lock);
+    int64_t second = clock_monotonic_ms() / 1000;
     say_unsaid(second);
     if (may_write(site, second)) {
         start_line(&line, level, site->event);

@@ -22,7 +22,7 @@ struct payment_json *payment_json_create(void)
     if (reader == NULL)
         return NULL;
     /* json-c counts one level more than there are; the limit that speaks is the grammar's. */
-    reader->tokener = json_tokener_new_ex(PAYMENT_JSON_DEPTH_MAX + 2);
+    reader->tokener = json_tokener_new_ex(PAYMENT_JSON_DEPTH_MAX + 1);
     if (reader->tokener == NULL) {
         free(reader);
         return NULL;

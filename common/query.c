@@ -24,8 +24,9 @@ static unsigned char decode(struct encoded *text)
     if (text->end - text->next < 3)
         return 0;
     int high = hex_digit(text->next[1]), low = hex_digit(text->next[2]);
+    int byte = high < 0 || low < 0 ? 0 : high << 4 | low;
     text->next += 3;
-    return high < 0 || low < 0 ? 0 : (unsigned char)(high << 4 | low);
+    return (unsigned char)byte;
 }
 
 /* Take what stands before `separator` off the front of *rest. */

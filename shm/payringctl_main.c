@@ -1,5 +1,6 @@
 /* payringctl: the inspector and keeper of the region. The verbs that only look
  * open it read-only. */
+#define _GNU_SOURCE /* environ */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

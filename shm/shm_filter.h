@@ -2,8 +2,8 @@
  * the lane's area.
  *
  * No false negatives for what was remembered and not forgotten. False positives
- * at most 1 in 500 when both generations are full; each costs two look-ups at
- * the processors. A generation takes geometry.horizon_payments ids; the older
+ * about 1 in 500 when both generations are full, fewer before; each costs two
+ * look-ups at the processors. A generation takes geometry.horizon_payments ids; the older
  * one is forgotten as a whole, so at least that many are recognised at any time
  * after the first.
  *

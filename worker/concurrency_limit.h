@@ -26,7 +26,8 @@
  * together and the crowd of one does not hide the base from another; and at once when latencies
  * outgrow the known base, because then either the delay has changed (the base rises to it, the
  * limit stays and doubles on) or a queue has built up (the base stays, the limit drops to what the
- * processor really worked on). A lane that has so little in flight anyway needs no dip.
+ * processor really worked on, by half at most at a time). A lane that has so little in flight
+ * anyway needs no dip.
  *
  * Pure: time comes in, monotonic microseconds; nothing is allocated, no floating point. One writer,
  * the lane's thread. A crash loses the estimate only: the next owner starts at

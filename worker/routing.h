@@ -83,8 +83,8 @@ struct routing_decision {
     enum routing_reason reason;
     bool is_probe;
     /* WAIT: from the same facts every younger payment would get WAIT as well, so the lane need not
-     * ask for them. (False only where the cheaper processor has room that is too slow for this
-     * payment, but may not be for a younger one.) */
+     * ask for them. False only where the cheaper processor could take something now, but not this
+     * one: too slow for its deadline, or a probe that a late payment should not be. */
     bool younger_wait;
     int64_t ask_again_us; /* WAIT: from now, unless an answer or news arrive earlier; SEND: 0 */
 };

@@ -25,7 +25,7 @@ refuses 400 'single quotes'           "{'correlationId':'$id','amount':1}" error
 refuses 400 'array'                   "[$uuid]" error
 refuses 400 'number alone'            '19.90' error
 refuses 400 'no id'                   '{"amount":1}' correlationId
-refuses 400 'id twice'                "{$uuid,$uuid,\"amount\":1}" correlationId
+refuses 400 'id twice'                "{$uuid,$uuid,\"amount\":1}" 'same name'
 refuses 400 'id is a number'          '{"correlationId":1,"amount":1}' correlationId
 refuses 400 'id is null'              '{"correlationId":null,"amount":1}' correlationId
 refuses 400 'id too short'            '{"correlationId":"4a7901b8-7d26-4d9d-aa19-4dc1c7cf60b","amount":1}' correlationId
@@ -33,7 +33,7 @@ refuses 400 'id too long'             '{"correlationId":"4a7901b8-7d26-4d9d-aa19
 refuses 400 'id with a bad digit'     '{"correlationId":"4a7901b8-7d26-4d9d-aa19-4dc1c7cf60bg","amount":1}' correlationId
 refuses 400 'id without dashes'       '{"correlationId":"4a7901b87d264d9daa194dc1c7cf60b3","amount":1}' correlationId
 refuses 400 'no amount'               "{$uuid}" amount
-refuses 400 'amount twice'            "{$uuid,\"amount\":1,\"amount\":2}" amount
+refuses 400 'amount twice'            "{$uuid,\"amount\":1,\"amount\":2}" 'same name'
 refuses 400 'amount is text'          "{$uuid,\"amount\":\"19.90\"}" amount
 refuses 400 'amount is null'          "{$uuid,\"amount\":null}" amount
 refuses 400 'amount is true'          "{$uuid,\"amount\":true}" amount

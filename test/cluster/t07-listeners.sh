@@ -6,7 +6,7 @@ cluster_start --apis 1 --workers 1 PAYRING_PURGE=off
 id=$(new_id)
 ok 'accepted'                      post_payment api0 "$id" 19.90
 ok 'settled'                       eventually 5 summary_has api0 default 1 19.90
-ok 'no purge'                      answers 404 api0 /purge-payments -X POST
+ok 'no purge'                      answers 403 api0 /purge-payments -X POST
 ok 'nothing was cleared'           summary_has api0 default 1 19.90
 
 is 'the socket is for its group'   "$(stat -c %a "$play_dir/api0.sock")" 660

@@ -3,7 +3,7 @@ description='While nobody listens where the processors should be, payments wait;
 when the first of them comes up.'
 . test/lib/cluster.sh
 
-cluster_start --apis 2 --workers 2 --processors-later
+cluster_start --apis 2 --workers 2 --processors-later PAYRING_DEADLINE_MS=2000
 id=$(new_id)
 ok 'accepted'                  post_payment api0 "$id" 5.00
 ok 'more'                      post_many --count 200 --seed 191

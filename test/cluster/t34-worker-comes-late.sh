@@ -3,7 +3,7 @@ description='Payments accepted while no worker runs wait in the rings; when the 
 API says so before it accepts, and everything it did accept is settled.'
 . test/lib/cluster.sh
 
-cluster_start --apis 2 --workers 1 PAYRING_RING_SLOTS=64 PAYRING_PAYMENT_SLOTS=64
+cluster_start --apis 2 --workers 1 PAYRING_RING_SLOTS=64 PAYRING_PAYMENT_SLOTS=1024
 kill_process worker0 TERM
 id=$(new_id)
 ok 'accepted without a worker'      post_payment api0 "$id" 1.00

@@ -4,13 +4,13 @@ at a level of its own: its capacity and 2 to 6 waiting for each of the two lanes
 . test/lib/cluster.sh
 
 cluster_start --apis 2 --workers 2 PAYRING_DEADLINE_MS=1000
-processor default misbehaves capacity concurrent=24 service_ms=100
-processor fallback misbehaves capacity concurrent=6 service_ms=100
-load_start --seconds 14 --rate 500 --seed 421
+processor default misbehaves capacity concurrent=24 service_ms=20
+processor fallback misbehaves capacity concurrent=6 service_ms=20
+load_start --seconds 18 --rate 2200 --seed 421
 accepted_for() { # seconds of load
-    load_has_posted $(($1 * 500))
+    load_has_posted $(($1 * 2200))
 }
-ok 'the load runs'                  eventually 15 accepted_for 8
+ok 'the load runs'                  eventually 20 accepted_for 12
 level() { # median of what is running there, over some seconds
     local n=0
     while [ "$n" -lt 60 ]; do

@@ -411,14 +411,11 @@ static void crowd_asleep_does_not_hold_the_lane_in_a_dip(void **state)
     struct concurrency_limit limit;
     concurrency_limit_init(&limit, CONCURRENCY_LIMIT_FLOOR, 256, 0);
     int64_t now_us = 0;
-    while (concurrency_limit_now(&limit) >= 8)
-        now_us = whole_round(&limit, now_us, limit.limit < 64 ? 10 * MS : 11 * MS);
-    now_us -= now_us % MS;
+    for (; concurrency_limit_now(&limit) == limit.limit && now_us < 7 * S; now_us += 10 * MS)
+        concurrency_limit_answered(&limit, now_us, now_us + 10 * MS, 100);
     assert_in_range(now_us, 5 * S, 5 * S + 50 * MS); /* the dip of the 5th second */
-    while (concurrency_limit_now(&limit) < 64 && now_us < 7 * S) {
-        now_us += 10 * MS;
-        concurrency_limit_answered(&limit, now_us - 10 * MS, now_us, 40);
-    }
+    for (; concurrency_limit_now(&limit) < limit.limit && now_us < 7 * S; now_us += 10 * MS)
+        concurrency_limit_answered(&limit, now_us, now_us + 10 * MS, 100);
     assert_in_range(now_us, 5 * S + 60 * MS, 5 * S + 200 * MS);
 }
 
@@ -441,10 +438,12 @@ static void eighth_more_than_the_base_is_noise(void **state)
     struct concurrency_limit limit;
     concurrency_limit_init(&limit, CONCURRENCY_LIMIT_FLOOR, 64, 0);
     int64_t now_us = whole_round(&limit, 0, 80 * MS);
+    limit.limit = 64;
+    concurrency_limit_shed(&limit, now_us, now_us); /* no doubling from here */
     while (now_us < 4 * S)
         now_us = whole_round(&limit, now_us, 90 * MS);
     assert_int_equal(concurrency_limit_now(&limit), 64);
-    now_us = whole_round(&limit, now_us, 98 * MS); /* 12 of 64 wait */
+    now_us = whole_round(&limit, now_us, 110 * MS); /* 17 of 64 wait */
     assert_true(concurrency_limit_now(&limit) < 64);
 }
 

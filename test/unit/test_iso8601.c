@@ -56,7 +56,9 @@ static void reads_times_with_a_zone(void **state)
     expect_time("1969-12-31T23:59:59.999999Z", zone, -1, 0);
     expect_time("2000-02-29T00:00:00Z", zone, 951782400 * US, 0);
     expect_time("0001-01-01T00:00:00Z", zone, -62135596800 * US, 0);
+    expect_time("0001-01-01T00:01:00+00:01", zone, -62135596800 * US, 0);
     expect_time("9999-12-31T23:59:59.999999999Z", zone, 253402300800 * US - 1, 999);
+    expect_time("9999-12-31T23:58:59.999999999-00:01", zone, 253402300800 * US - 1, 999);
 }
 
 static void reads_zero_to_nine_digits_of_a_second(void **state)
@@ -163,7 +165,8 @@ static void refuses_everything_else(void **state)
         {"2025-07-15T12:34:56ZZ", "follows the end"},
         {"2025-07-15T12:34:56Z ", "follows the end"},
         {"2025-07-15T12:34:56+00:00Z", "follows the end"},
-        {"0001-01-01T00:00:00+00:01", "years 0001 to 9999"},
+        {"0001-01-01T00:00:59.999999999+00:01", "years 0001 to 9999"},
+        {"9999-12-31T23:59:00-00:01", "years 0001 to 9999"},
         {"9999-12-31T23:59:59-00:01", "years 0001 to 9999"},
     };
 

@@ -225,7 +225,7 @@ static void one_bit_changes_half_of_the_hash(void **state)
             *(bit < 64 ? &flipped.lo : &flipped.hi) ^= UINT64_C(1) << bit % 64;
             uint64_t changed = uuid_hash(&id) ^ uuid_hash(&flipped);
             for (unsigned out = 0; out < 64; out++)
-                flips[out] += changed >> out & 1;
+                flips[out] += (unsigned)(changed >> out) & 1;
         }
         for (unsigned out = 0; out < 64; out++)
             if (flips[out] < IDS * 2 / 5 || flips[out] > IDS * 3 / 5)

@@ -1,0 +1,306 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/stat.h>
+
+#include "common/clock.h"
+#include "shm/shm_doorbell.h"
+#include "shm/shm_ring.h"
+#include "test/unit/shm_fixture.h"
+
+/* How many bytes are in a FIFO; they are gone then. */
+static int bytes_in(int fd)
+{
+    char bytes[4096];
+    ssize_t count = read(fd, bytes, sizeof bytes);
+    return count > 0 ? (int)count : 0;
+}
+
+static bool is_readable(int fd, int wait_ms)
+{
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+    return poll(&ready, 1, wait_ms) == 1;
+}
+
+static void rings_once_per_sleep(void **state)
+{
+    struct shm_fixture *f = *state;
+    struct shm_lane *lane = shm_region_lane(&f->region, 0);
+    struct shm_doorbell bell;
+    int fd = shm_doorbell_listen(&f->region, 0, &f->why);
+    assert_true(fd >= 0);
+    shm_doorbell_open(&bell, &f->region, 0);
+    shm_doorbell_ring(&bell); /* awake: no system call, not even an open */
+    assert_int_equal(bell.fd, -1);
+    assert_int_equal(bytes_in(fd), 0);
+    for (int sleep = 0; sleep < 3; sleep++) {
+        shm_doorbell_sleep(lane);
+        assert_true(atomic_load(&lane->sleep_count) & 1);
+        for (int i = 0; i < 5; i++)
+            shm_doorbell_ring(&bell);
+        assert_int_equal(bytes_in(fd), 1);
+        assert_false(is_readable(fd, 0));
+        shm_doorbell_awake(lane, fd);
+        shm_doorbell_ring(&bell);
+        assert_int_equal(bytes_in(fd), 0);
+    }
+    shm_doorbell_close(&bell);
+    close(fd);
+}
+
+static void waking_up_empties_the_fifo(void **state)
+{
+    struct shm_fixture *f = *state;
+    struct shm_lane *lane = shm_region_lane(&f->region, 0);
+    struct shm_doorbell bells[2];
+    int fd = shm_doorbell_listen(&f->region, 0, &f->why);
+    char many[300] = {0};
+    shm_doorbell_sleep(lane);
+    for (int i = 0; i < 2; i++) {
+        shm_doorbell_open(&bells[i], &f->region, 0);
+        shm_doorbell_ring(&bells[i]);
+    }
+    assert_int_equal(write(fd, many, sizeof many), sizeof many);
+    assert_true(is_readable(fd, 0));
+    shm_doorbell_awake(lane, fd);
+    assert_false(is_readable(fd, 0));
+    assert_false(atomic_load(&lane->sleep_count) & 1);
+    for (int i = 0; i < 2; i++)
+        shm_doorbell_close(&bells[i]);
+    close(fd);
+}
+
+static void a_full_fifo_has_been_rung(void **state)
+{
+    struct shm_fixture *f = *state;
+    struct shm_doorbell bell;
+    char page[4096] = {0};
+    int fd = shm_doorbell_listen(&f->region, 0, &f->why);
+    while (write(fd, page, sizeof page) > 0)
+        continue;
+    while (write(fd, page, 1) > 0)
+        continue;
+    shm_doorbell_open(&bell, &f->region, 0);
+    shm_doorbell_sleep(shm_region_lane(&f->region, 0));
+    shm_doorbell_ring(&bell);
+    assert_int_not_equal(bell.fd, -1); /* and did not block */
+    assert_true(is_readable(fd, 0));
+    shm_doorbell_close(&bell);
+    close(fd);
+}
+
+static void nobody_listens(void **state)
+{
+    struct shm_fixture *f = *state;
+    struct shm_lane *lane = shm_region_lane(&f->region, 0);
+    struct shm_doorbell bell;
+    shm_doorbell_open(&bell, &f->region, 0);
+    shm_doorbell_sleep(lane); /* and died */
+    shm_doorbell_ring(&bell);
+    assert_int_equal(bell.fd, -1);
+
+    shm_doorbell_reset(lane); /* its successor */
+    assert_false(atomic_load(&lane->sleep_count) & 1);
+    int fd = shm_doorbell_listen(&f->region, 0, &f->why);
+    shm_doorbell_sleep(lane);
+    shm_doorbell_ring(&bell);
+    assert_int_equal(bytes_in(fd), 1);
+    shm_doorbell_close(&bell);
+    close(fd);
+}
+
+static void a_broken_bell_is_opened_again(void **state)
+{
+    struct shm_fixture *f = *state;
+    struct shm_lane *lane = shm_region_lane(&f->region, 0);
+    struct shm_doorbell bell;
+    char path[SHM_REGION_PATH_SIZE];
+    int fd = shm_doorbell_listen(&f->region, 0, &f->why);
+    shm_doorbell_open(&bell, &f->region, 0);
+    shm_doorbell_sleep(lane);
+    shm_doorbell_ring(&bell);
+    assert_int_equal(bytes_in(fd), 1);
+    close(fd); /* the owner dies asleep: EPIPE from now on */
+
+    shm_doorbell_reset(lane);
+    shm_doorbell_sleep(lane);
+    shm_doorbell_ring(&bell);
+    assert_int_equal(bell.fd, -1);
+
+    /* Its successor finds the FIFO deleted and makes a new one. */
+    shm_region_bell_path(f->name, 0, path, sizeof path);
+    assert_int_equal(unlink(path), 0);
+    shm_doorbell_reset(lane);
+    fd = shm_doorbell_listen(&f->region, 0, &f->why);
+    assert_true(fd >= 0);
+    shm_doorbell_sleep(lane);
+    shm_doorbell_ring(&bell);
+    assert_int_equal(bytes_in(fd), 1);
+
+    /* A new listener on a new FIFO while the producer's end is open and good for nothing. */
+    close(fd);
+    assert_int_equal(unlink(path), 0);
+    shm_doorbell_reset(lane);
+    fd = shm_doorbell_listen(&f->region, 0, &f->why);
+    shm_doorbell_sleep(lane);
+    shm_doorbell_ring(&bell);
+    assert_int_equal(bytes_in(fd), 1);
+    shm_doorbell_close(&bell);
+    close(fd);
+}
+
+static void what_is_no_fifo_is_refused(void **state)
+{
+    struct shm_fixture *f = *state;
+    char path[SHM_REGION_PATH_SIZE];
+    shm_region_bell_path(f->name, 1, path, sizeof path);
+    assert_int_equal(unlink(path), 0);
+    close(open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600));
+    assert_int_equal(shm_doorbell_listen(&f->region, 1, &f->why), -1);
+    assert_non_null(strstr(f->why.text, path));
+}
+
+static void sleep_twice(struct shm_fixture *f)
+{
+    shm_doorbell_sleep(shm_region_lane(&f->region, 0));
+    shm_doorbell_sleep(shm_region_lane(&f->region, 0));
+}
+
+static void a_new_owner_must_reset(void **state)
+{
+    struct shm_fixture *f = *state;
+    struct shm_lane *lane = shm_region_lane(&f->region, 0);
+    assert_int_equal(shm_fixture_signal_of(sleep_twice, f), SIGABRT);
+    assert_true(atomic_load(&lane->sleep_count) & 1); /* as the dead child left it */
+    shm_doorbell_reset(lane);
+    assert_int_equal(atomic_load(&lane->sleep_count), 2);
+    shm_doorbell_reset(lane);
+    assert_int_equal(atomic_load(&lane->sleep_count), 2);
+}
+
+/* ------------------------------------------------------- no wake-up is lost */
+
+/* Long enough that only a lost wake-up takes it. */
+#define LOST_MS 1500
+
+struct hammer {
+    struct shm_fixture *fixture;
+    uint64_t count;
+};
+
+/* Push one entry at a time, with pauses of all short lengths, so that the
+ * owner is met in every moment of falling asleep. */
+static void *hammer_pushes(void *context)
+{
+    struct hammer *hammer = context;
+    struct shm_ring_producer ring;
+    struct shm_doorbell bell;
+    uint64_t random = 1;
+    shm_ring_producer_open(&ring, &hammer->fixture->region, 0, 0);
+    shm_doorbell_open(&bell, &hammer->fixture->region, 0);
+    for (uint64_t n = 0; n < hammer->count;) {
+        struct shm_ring_entry entry = {.id = {n, n}, .amount_cents = 1};
+        if (shm_ring_try_push(&ring, &entry)) {
+            shm_doorbell_ring(&bell);
+            n++;
+        }
+        for (volatile uint64_t pause = shm_fixture_random(&random) % 400; pause > 0; pause--)
+            continue;
+        if (n % 8 == 0)
+            sched_yield();
+    }
+    shm_doorbell_close(&bell);
+    return NULL;
+}
+
+static bool take_all(struct shm_ring_consumer *ring, uint64_t *taken)
+{
+    struct shm_ring_entry entry;
+    bool any = false;
+    while (shm_ring_peek(ring, &entry)) {
+        shm_ring_take(ring);
+        (*taken)++;
+        any = true;
+    }
+    return any;
+}
+
+/* The owner's loop; counts the wake-ups that were lost. */
+static unsigned sleep_and_take(struct hammer *hammer, uint64_t *sleeps)
+{
+    struct shm_lane *lane = shm_region_lane(&hammer->fixture->region, 0);
+    struct shm_ring_consumer ring;
+    uint64_t taken = 0;
+    unsigned lost = 0;
+    int64_t deadline = clock_monotonic_ms() + 20000;
+    int fd = shm_doorbell_listen(&hammer->fixture->region, 0, NULL);
+    assert_true(fd >= 0);
+    shm_ring_consumer_open(&ring, &hammer->fixture->region, 0, 0);
+    while (taken < hammer->count && clock_monotonic_ms() < deadline) {
+        if (take_all(&ring, &taken))
+            continue;
+        shm_doorbell_sleep(lane);
+        if (!take_all(&ring, &taken)) {
+            ++*sleeps;
+            lost += !is_readable(fd, LOST_MS) && taken < hammer->count;
+        }
+        shm_doorbell_awake(lane, fd);
+    }
+    close(fd);
+    assert_int_equal(taken, hammer->count);
+    return lost;
+}
+
+static void no_wake_up_is_lost_between_threads(void **state)
+{
+    struct hammer hammer = {.fixture = *state, .count = 100000};
+    uint64_t sleeps = 0;
+    pthread_t producer;
+    assert_int_equal(pthread_create(&producer, NULL, hammer_pushes, &hammer), 0);
+    assert_int_equal(sleep_and_take(&hammer, &sleeps), 0);
+    pthread_join(producer, NULL);
+    print_message("# %llu sleeps\n", (unsigned long long)sleeps);
+    assert_true(sleeps > 0);
+}
+
+static void no_wake_up_is_lost_between_processes(void **state)
+{
+    struct hammer hammer = {.fixture = *state, .count = 100000};
+    uint64_t sleeps = 0;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        hammer_pushes(&hammer);
+        _exit(0);
+    }
+    assert_int_equal(sleep_and_take(&hammer, &sleeps), 0);
+    waitpid(child, NULL, 0);
+    print_message("# %llu sleeps\n", (unsigned long long)sleeps);
+    assert_true(sleeps > 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        SHM_FIXTURE_TEST(rings_once_per_sleep),
+        SHM_FIXTURE_TEST(waking_up_empties_the_fifo),
+        SHM_FIXTURE_TEST(a_full_fifo_has_been_rung),
+        SHM_FIXTURE_TEST(nobody_listens),
+        SHM_FIXTURE_TEST(a_broken_bell_is_opened_again),
+        SHM_FIXTURE_TEST(what_is_no_fifo_is_refused),
+        SHM_FIXTURE_TEST(a_new_owner_must_reset),
+        SHM_FIXTURE_TEST(no_wake_up_is_lost_between_threads),
+        SHM_FIXTURE_TEST(no_wake_up_is_lost_between_processes),
+    };
+    signal(SIGPIPE, SIG_IGN); /* as both programs do */
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
