@@ -11,7 +11,7 @@
  * decision is made before this parser. Behind a proxy that parses and shares its connections to us
  * among clients, that proxy must refuse such requests itself.
  *
- * Memory: a connection holds at most its request, 410 KiB of headers (compiled into libh2o) and the
+ * Memory: a connection holds at most its request, 408 KiB of headers (compiled into libh2o) and the
  * body limit; usually 4 KiB.
  */
 #ifndef PAYRING_API_SERVER_H

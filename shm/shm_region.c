@@ -273,10 +273,10 @@ static enum status open_object(struct shm_region *region, const char *name, int 
                                struct explain *why)
 {
     char path[SHM_REGION_PATH_SIZE];
+    *region = (struct shm_region){.fd = -1}; /* ready to be detached, whatever comes */
     enum status status = check_name(name, why);
     if (status != STATUS_OK)
         return status;
-    *region = (struct shm_region){.fd = -1};
     snprintf(region->name, sizeof region->name, "%s", name);
     object_path(path, name);
     region->fd = open(path, mode | O_CLOEXEC | O_NOFOLLOW);

@@ -18,6 +18,8 @@
 /* A call may take this long; the contract's answer is immediate. */
 #define CALL_TIMEOUT_MS 4000
 
+static const char *const processor_names[SHM_PROCESSORS] = {"default", "fallback"};
+
 struct health {
     struct shm_region *region;
     int64_t interval_ms;
@@ -35,7 +37,7 @@ static void on_completion(void *context, const struct upstream_completion *compl
     unsigned processor = (unsigned)completion->processor;
     health->in_flight[processor] = false;
     if (completion->outcome != UPSTREAM_REPORT) {
-        LOG_WARN("health_unanswered", "processor=%u http_status=%ld", processor,
+        LOG_WARN("health_unanswered", "processor=%s http_status=%ld", processor_names[processor],
                  completion->http_status);
         return;
     }
@@ -48,8 +50,9 @@ static void on_completion(void *context, const struct upstream_completion *compl
     };
     shm_health_publish(health->region, processor, &report);
     if (first || before.failing != report.failing)
-        LOG_INFO("health", "processor=%u failing=%d min_response_ms=%lld", processor,
-                 (int)report.failing, (long long)report.min_response_ms);
+        LOG_INFO("health", "processor=%s failing=%d min_response_ms=%lld",
+                 processor_names[processor], (int)report.failing,
+                 (long long)report.min_response_ms);
 }
 
 /* Call every processor whose turn it is; returns how long until the next turn. */

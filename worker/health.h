@@ -19,7 +19,8 @@ struct health_settings {
 struct health;
 
 /* Start the thread. The region and the URLs must outlive it. NULL: `why` says what failed. */
-struct health *health_start(struct shm_region *, const struct health_settings *, struct explain *why);
+struct health *health_start(struct shm_region *, const struct health_settings *,
+                            struct explain *why);
 
 /* Stop and join; gives the lease back. A call in flight is abandoned. */
 void health_stop(struct health *);

@@ -12,12 +12,12 @@ struct lane_settings {
     const char *urls[SHM_PROCESSORS];
     enum routing_policy policy;
     int64_t deadline_ms;
-    int64_t post_timeout_ms;   /* at least 30000 (rule 6) */
+    int64_t post_timeout_ms; /* at least 30000 (rule 6) */
     int64_t lookup_timeout_ms;
-    int64_t horizon_ms;        /* ids younger than this are not forgotten */
-    int64_t lookup_young_ms;   /* ask the books first while the region is younger; 0 = never */
-    int64_t stop_timeout_ms;   /* for what is in flight when the lane is stopped */
-    int in_flight_max;         /* of one processor */
+    int64_t horizon_ms;      /* ids younger than this are not forgotten */
+    int64_t lookup_young_ms; /* ask the books first while the region is younger; 0 = never */
+    int64_t stop_timeout_ms; /* for what is in flight when the lane is stopped */
+    int in_flight_max;       /* of one processor */
 };
 
 struct lane;

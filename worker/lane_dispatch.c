@@ -12,7 +12,7 @@
 /* After another lane's probe was in the way: look again soon, each lane at a time of its own. */
 #define PROBE_RETRY_US 5000
 
-static const char *const processor_names[SHM_PROCESSORS] = {"default", "fallback"};
+const char *const lane_processor_names[SHM_PROCESSORS] = {"default", "fallback"};
 
 static struct shm_processor_view *own_page(const struct lane *lane, unsigned processor)
 {
@@ -47,7 +47,8 @@ static void hear(struct lane *lane, unsigned processor)
     struct processor_news others[SHM_LANES_MAX];
     size_t count = 0;
     for (unsigned i = 0; i < lane->region->geometry.lanes; i++) {
-        const struct shm_processor_view *page = &shm_region_lane(lane->region, i)->processor[processor];
+        const struct shm_processor_view *page =
+            &shm_region_lane(lane->region, i)->processor[processor];
         if (i == lane->memory.number)
             continue;
         others[count++] = (struct processor_news){
@@ -82,10 +83,15 @@ static void listen_to_the_others(struct lane *lane)
     }
 }
 
+/* Nothing, not even a probe, goes beyond the transfers that there are. */
 static struct routing_processor facts_of(const struct lane *lane, unsigned processor)
 {
-    return processor_view_facts(&lane->views[processor], lane->now_us,
-                                lane_queues_oldest_sent_us(&lane->queues, processor));
+    struct routing_processor facts =
+        processor_view_facts(&lane->views[processor], lane->now_us,
+                             lane_queues_oldest_sent_us(&lane->queues, processor));
+    if (facts.in_flight >= lane->settings.in_flight_max && facts.probe_after_us == 0)
+        facts.probe_after_us = ROUTING_ASK_AGAIN_MAX_US;
+    return facts;
 }
 
 /* One probe at a time over all lanes: announce, look at the others, take it
@@ -136,27 +142,25 @@ void lane_send_post(struct lane *lane, uint32_t slot, unsigned processor)
                             payment.amount_cents, payment.requested_at_us / 1000));
 }
 
-void lane_note_answer(struct lane *lane, uint32_t slot, const struct upstream_completion *completion)
+void lane_note_answer(struct lane *lane, uint32_t slot,
+                      const struct upstream_completion *completion)
 {
     static const enum processor_answer answers[] = {
-        [UPSTREAM_ACCEPTED] = PROCESSOR_OK,
-        [UPSTREAM_EXISTS] = PROCESSOR_OK,
-        [UPSTREAM_UNREACHED] = PROCESSOR_UNREACHED,
-        [UPSTREAM_BUSY] = PROCESSOR_BUSY,
-        [UPSTREAM_FAILING] = PROCESSOR_FAILING,
-        [UPSTREAM_BAD_REQUEST] = PROCESSOR_BAD_REQUEST,
+        [UPSTREAM_ACCEPTED] = PROCESSOR_OK,         [UPSTREAM_EXISTS] = PROCESSOR_OK,
+        [UPSTREAM_UNREACHED] = PROCESSOR_UNREACHED, [UPSTREAM_BUSY] = PROCESSOR_BUSY,
+        [UPSTREAM_FAILING] = PROCESSOR_FAILING,     [UPSTREAM_BAD_REQUEST] = PROCESSOR_BAD_REQUEST,
         [UPSTREAM_UNKNOWN] = PROCESSOR_UNKNOWN,
     };
     unsigned processor = (unsigned)completion->processor;
     struct processor_view *view = &lane->views[processor];
     bool was_failing = view->failing;
-    processor_view_answered(view, answers[completion->outcome],
-                            lane->queues.slots[slot].sent_us, lane->now_us);
+    processor_view_answered(view, answers[completion->outcome], lane->queues.slots[slot].sent_us,
+                            lane->now_us);
     lane_queues_return(&lane->queues, slot, processor);
     publish(lane, processor);
     if (view->failing != was_failing)
         LOG_INFO("processor", "lane=%u processor=%s failing=%d", lane->memory.number,
-                 processor_names[processor], (int)view->failing);
+                 lane_processor_names[processor], (int)view->failing);
 }
 
 /* Pinned payments: to a processor that answers within its limit; to a failing
@@ -182,8 +186,8 @@ static int64_t send_pinned(struct lane *lane, unsigned processor, bool *sent)
 
 static void ask_books(struct lane *lane, bool *sent)
 {
-    int most = lane->settings.in_flight_max < LOOKUPS_MAX ? lane->settings.in_flight_max
-                                                          : LOOKUPS_MAX;
+    int most =
+        lane->settings.in_flight_max < LOOKUPS_MAX ? lane->settings.in_flight_max : LOOKUPS_MAX;
     for (;;) {
         uint32_t slot = lane_queues_first(&lane->queues, LANE_ASKING);
         if (slot == LANE_QUEUES_NONE)
@@ -241,9 +245,10 @@ static int64_t send_new(struct lane *lane, enum lane_place list, bool *sent)
         if (decision.is_probe && !claim_probe(lane, (unsigned)decision.action))
             return probe_retry_us(lane);
         lane_queues_pop(&lane->queues, list);
-        lane_step(lane, slot, &(struct payment_event){.kind = PAYMENT_EVENT_BIND,
-                                                      .processor = (unsigned)decision.action,
-                                                      .now_ms = clock_wall_ms()});
+        lane_step(lane, slot,
+                  &(struct payment_event){.kind = PAYMENT_EVENT_BIND,
+                                          .processor = (unsigned)decision.action,
+                                          .now_ms = clock_wall_ms()});
         *sent = true;
     }
 }

@@ -45,6 +45,8 @@ void lane_step(struct lane *, uint32_t slot, const struct payment_event *);
 
 /* ---- lane_dispatch.c ---- */
 
+extern const char *const lane_processor_names[SHM_PROCESSORS];
+
 /* Send what may be sent. Returns when to look again at the latest (monotonic
  * us; INT64_MAX: only an event can change anything). */
 int64_t lane_dispatch(struct lane *, bool *sent);

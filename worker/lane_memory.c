@@ -44,7 +44,8 @@ struct payment_lane_view lane_memory_lane_view(const struct lane_memory *memory)
 {
     /* Own words: nobody else writes them. */
     return (struct payment_lane_view){
-        .purge_applied = atomic_load_explicit(&memory->control->purge_applied, memory_order_relaxed),
+        .purge_applied =
+            atomic_load_explicit(&memory->control->purge_applied, memory_order_relaxed),
         .lowest_bound_us =
             atomic_load_explicit(&memory->control->lowest_bound_us, memory_order_relaxed),
     };
@@ -132,8 +133,8 @@ struct payment_step lane_memory_step(struct lane_memory *memory, uint32_t record
                                      const struct payment_event *event)
 {
     static const struct payment_view nothing = {.state = PAYMENT_FREE};
-    struct payment_view payment = record == SHM_PAYMENTS_NONE ? nothing
-                                                              : lane_memory_view(memory, record);
+    struct payment_view payment =
+        record == SHM_PAYMENTS_NONE ? nothing : lane_memory_view(memory, record);
     struct payment_lane_view lane = lane_memory_lane_view(memory);
     struct payment_step step;
     payment_protocol_step(&step, &payment, &lane, event);

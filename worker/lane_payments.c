@@ -140,13 +140,14 @@ static void count_answer(struct lane *lane, const struct upstream_completion *co
         return;
     case UPSTREAM_BAD_REQUEST:
         lane_memory_count(&lane->memory, SHM_LANE_COUNTER_bad_request);
-        LOG_WARN("bad_request", "lane=%u processor=%d", lane->memory.number, completion->processor);
+        LOG_WARN("bad_request", "lane=%u processor=%s", lane->memory.number,
+                 lane_processor_names[completion->processor]);
         return;
     case UPSTREAM_UNKNOWN:
         lane_memory_count(&lane->memory, SHM_LANE_COUNTER_unknown);
-        LOG_WARN("outcome_unknown", "lane=%u processor=%d http_status=%ld after_ms=%" PRId64,
-                 lane->memory.number, completion->processor, completion->http_status,
-                 completion->latency_us / 1000);
+        LOG_WARN("outcome_unknown", "lane=%u processor=%s http_status=%ld after_ms=%" PRId64,
+                 lane->memory.number, lane_processor_names[completion->processor],
+                 completion->http_status, completion->latency_us / 1000);
         return;
     case UPSTREAM_UNREACHED:
     case UPSTREAM_BUSY:
@@ -359,8 +360,8 @@ static void visit(struct lane *lane, uint32_t slot)
     struct shm_payment_snapshot record;
     shm_payments_owner_get(&lane->memory.payments, slot, &record);
     struct shm_row row;
-    if (record.row_name && shm_ledger_read(lane->region, lane->memory.number,
-                                           record.row_name - 1, &row)) {
+    if (record.row_name &&
+        shm_ledger_read(lane->region, lane->memory.number, record.row_name - 1, &row)) {
         event.row_published = true;
         event.processor = row.processor;
         event.stored_requested_at_us = row.requested_at_us;

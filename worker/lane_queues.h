@@ -36,9 +36,9 @@ enum lane_place {
 };
 
 struct lane_slot {
-    int64_t sent_us;   /* monotonic; of the POST in flight, 0 = none */
-    uint32_t use;      /* goes up whenever the record changes hands: a late reply is recognised by it */
-    uint32_t next;     /* in its list, or among those in flight */
+    int64_t sent_us; /* monotonic; of the POST in flight, 0 = none */
+    uint32_t use;  /* goes up whenever the record changes hands: a late reply is recognised by it */
+    uint32_t next; /* in its list, or among those in flight */
     uint32_t previous; /* among those in flight */
     uint8_t place;     /* enum lane_place */
     uint8_t target;    /* PAUSED: the list to go to */
@@ -58,7 +58,7 @@ struct lane_queues {
         uint32_t first, last, length;
     } lists[LANE_LISTS];
     struct lane_list flights[SHM_PROCESSORS]; /* POSTs in flight, oldest first */
-    struct lane_pause *pauses; /* binary heap, soonest first */
+    struct lane_pause *pauses;                /* binary heap, soonest first */
     uint32_t pause_count, pause_capacity;
     uint32_t slot_count;
 };
@@ -67,7 +67,8 @@ struct lane_queues {
 bool lane_queues_create(struct lane_queues *, uint32_t slot_count);
 void lane_queues_destroy(struct lane_queues *);
 
-/* Move a slot that is in no list (FREE popped, OUT, or PAUSED) to the end or the front of a list. */
+/* Move a slot that is in no list (FREE popped, OUT, or PAUSED) to the end or the front of a list.
+ */
 void lane_queues_append(struct lane_queues *, enum lane_place list, uint32_t slot);
 void lane_queues_prepend(struct lane_queues *, enum lane_place list, uint32_t slot);
 /* Take the first of a list; it is OUT afterwards. LANE_QUEUES_NONE: empty. */

@@ -10,8 +10,8 @@ bool payment_state_is_terminal(enum payment_state state)
 const char *payment_state_name(enum payment_state state)
 {
     static const char *const names[] = {
-        [PAYMENT_FREE] = "free",         [PAYMENT_QUEUED] = "queued",
-        [PAYMENT_SENT] = "sent",         [PAYMENT_SETTLED] = "settled",
+        [PAYMENT_FREE] = "free",           [PAYMENT_QUEUED] = "queued",
+        [PAYMENT_SENT] = "sent",           [PAYMENT_SETTLED] = "settled",
         [PAYMENT_DUPLICATE] = "duplicate", [PAYMENT_CONFLICT] = "conflict",
         [PAYMENT_REJECTED] = "rejected",
     };
@@ -50,8 +50,8 @@ static void settle(struct payment_step *step, unsigned processor, int64_t reques
 static void forget(struct payment_step *step, const struct payment_view *payment,
                    const struct payment_lane_view *lane)
 {
-    bool adopted = payment->state == PAYMENT_SETTLED &&
-                   payment->requested_at_us < lane->lowest_bound_us;
+    bool adopted =
+        payment->state == PAYMENT_SETTLED && payment->requested_at_us < lane->lowest_bound_us;
     store(step, PAYMENT_STORE_REMEMBER, adopted ? payment->requested_at_us : INT64_MAX);
     store(step, PAYMENT_STORE_STATE, PAYMENT_FREE);
     step->action = PAYMENT_ACTION_FREED;
@@ -112,8 +112,7 @@ static void bind(struct payment_step *step, const struct payment_view *payment,
 /* A definite no (rule 4): back to the queue, unless an earlier attempt may
  * still act (rule 5). Even if a purge has passed while it was out: a copy that
  * was accepted since then may lean on this record. */
-static void refused(struct payment_step *step, const struct payment_view *payment,
-                    bool bad_request)
+static void refused(struct payment_step *step, const struct payment_view *payment, bool bad_request)
 {
     if (payment->flags & PAYMENT_FLAG_UNKNOWN) {
         pin(step, payment);
@@ -195,8 +194,7 @@ static void purge(struct payment_step *step, const struct payment_view *payment,
 }
 
 void payment_protocol_step(struct payment_step *step, const struct payment_view *payment,
-                           const struct payment_lane_view *lane,
-                           const struct payment_event *event)
+                           const struct payment_lane_view *lane, const struct payment_event *event)
 {
     *step = (struct payment_step){.action = PAYMENT_ACTION_NONE};
     bool sent = payment->state == PAYMENT_SENT;

@@ -57,20 +57,20 @@ enum payment_event_kind {
      * a FREE one to be filled. Its purge_generation must not be newer than
      * purge_applied: the purge comes first. */
     PAYMENT_EVENT_INTAKE,
-    PAYMENT_EVENT_BIND,          /* the routing chose a processor (QUEUED, nothing left to ask) */
-    PAYMENT_EVENT_ASK,           /* begin to ask the books (QUEUED with the flag ASK) */
-    PAYMENT_EVENT_RESEND,        /* a pinned payment is due (SENT) */
-    PAYMENT_EVENT_ACCEPTED,      /* POST: 200 */
-    PAYMENT_EVENT_EXISTS,        /* POST: 422 */
-    PAYMENT_EVENT_REFUSED,       /* POST: never connected, 429, empty 500 */
-    PAYMENT_EVENT_BAD_REQUEST,   /* POST: 400 */
-    PAYMENT_EVENT_UNKNOWN,       /* POST: anything else */
-    PAYMENT_EVENT_FOUND,         /* look-up: the book holds the id */
-    PAYMENT_EVENT_ABSENT,        /* look-up: 404 */
-    PAYMENT_EVENT_UNANSWERED,    /* look-up: no answer that counts */
-    PAYMENT_EVENT_TAKE_OVER,     /* the lane has a new owner; comes before all others */
-    PAYMENT_EVENT_PURGE,         /* this record is visited by the purge to `purge_generation` */
-    PAYMENT_EVENT_RECYCLE,       /* its slot is wanted (a terminal state) */
+    PAYMENT_EVENT_BIND,        /* the routing chose a processor (QUEUED, nothing left to ask) */
+    PAYMENT_EVENT_ASK,         /* begin to ask the books (QUEUED with the flag ASK) */
+    PAYMENT_EVENT_RESEND,      /* a pinned payment is due (SENT) */
+    PAYMENT_EVENT_ACCEPTED,    /* POST: 200 */
+    PAYMENT_EVENT_EXISTS,      /* POST: 422 */
+    PAYMENT_EVENT_REFUSED,     /* POST: never connected, 429, empty 500 */
+    PAYMENT_EVENT_BAD_REQUEST, /* POST: 400 */
+    PAYMENT_EVENT_UNKNOWN,     /* POST: anything else */
+    PAYMENT_EVENT_FOUND,       /* look-up: the book holds the id */
+    PAYMENT_EVENT_ABSENT,      /* look-up: 404 */
+    PAYMENT_EVENT_UNANSWERED,  /* look-up: no answer that counts */
+    PAYMENT_EVENT_TAKE_OVER,   /* the lane has a new owner; comes before all others */
+    PAYMENT_EVENT_PURGE,       /* this record is visited by the purge to `purge_generation` */
+    PAYMENT_EVENT_RECYCLE,     /* its slot is wanted (a terminal state) */
 };
 
 struct payment_event {
@@ -93,17 +93,19 @@ struct payment_event {
 };
 
 enum payment_store_kind {
-    PAYMENT_STORE_FIELDS,       /* id, amount, accepted_at, generation of the event; flags = value; the rest cleared */
-    PAYMENT_STORE_STATE,        /* value = enum payment_state */
-    PAYMENT_STORE_FLAGS,        /* value = flags */
-    PAYMENT_STORE_REFUSALS,     /* value = count */
-    PAYMENT_STORE_PROCESSOR,    /* value = processor */
+    PAYMENT_STORE_FIELDS,    /* id, amount, accepted_at, generation of the event; flags = value; the
+                                rest cleared */
+    PAYMENT_STORE_STATE,     /* value = enum payment_state */
+    PAYMENT_STORE_FLAGS,     /* value = flags */
+    PAYMENT_STORE_REFUSALS,  /* value = count */
+    PAYMENT_STORE_PROCESSOR, /* value = processor */
     PAYMENT_STORE_REQUESTED_AT, /* value = us */
     PAYMENT_STORE_ROW_NAME,     /* value = 1: name the row at row_count; 0: none */
-    PAYMENT_STORE_ROW,          /* write the row at row_count: the record's amount, processor, value = us */
+    PAYMENT_STORE_ROW, /* write the row at row_count: the record's amount, processor, value = us */
     PAYMENT_STORE_ROW_COUNT,    /* publish that row */
     PAYMENT_STORE_LOWEST_BOUND, /* value = us */
-    PAYMENT_STORE_REMEMBER,     /* add the id to the filter; value = us if it was adopted, else INT64_MAX */
+    PAYMENT_STORE_REMEMBER,     /* add the id to the filter; value = us if it was adopted, else
+                                   INT64_MAX */
     PAYMENT_STORE_RING_HEAD,    /* the entry has been taken */
 };
 
@@ -114,14 +116,14 @@ struct payment_store {
 };
 
 enum payment_action {
-    PAYMENT_ACTION_NONE,    /* nothing, or nothing before the caller's next event */
-    PAYMENT_ACTION_READY,   /* QUEUED: offer it to the routing (or ASK first, if flagged) */
-    PAYMENT_ACTION_POST,    /* send it as bound, now */
-    PAYMENT_ACTION_LOOKUP,  /* GET it at `processor`, now */
+    PAYMENT_ACTION_NONE,         /* nothing, or nothing before the caller's next event */
+    PAYMENT_ACTION_READY,        /* QUEUED: offer it to the routing (or ASK first, if flagged) */
+    PAYMENT_ACTION_POST,         /* send it as bound, now */
+    PAYMENT_ACTION_LOOKUP,       /* GET it at `processor`, now */
     PAYMENT_ACTION_RETRY_LOOKUP, /* GET it at `processor` again, after a pause */
-    PAYMENT_ACTION_RESEND,  /* pinned: RESEND after a pause */
-    PAYMENT_ACTION_ENDED,   /* terminal state reached */
-    PAYMENT_ACTION_FREED,   /* the record is FREE again */
+    PAYMENT_ACTION_RESEND,       /* pinned: RESEND after a pause */
+    PAYMENT_ACTION_ENDED,        /* terminal state reached */
+    PAYMENT_ACTION_FREED,        /* the record is FREE again */
 };
 
 /* Why an entry of a ring made no record. For counters. */
@@ -138,8 +140,8 @@ struct payment_step {
     unsigned store_count;
     struct payment_store stores[PAYMENT_STORES_MAX];
     enum payment_action action;
-    unsigned processor;          /* POST, LOOKUP, RETRY_LOOKUP */
-    enum payment_intake intake;  /* INTAKE */
+    unsigned processor;         /* POST, LOOKUP, RETRY_LOOKUP */
+    enum payment_intake intake; /* INTAKE */
 };
 
 /* One step of the automaton.
@@ -149,8 +151,7 @@ struct payment_step {
  * Crash:   see the top of this file; every prefix of the stores is safe.
  */
 void payment_protocol_step(struct payment_step *step, const struct payment_view *payment,
-                           const struct payment_lane_view *lane,
-                           const struct payment_event *event);
+                           const struct payment_lane_view *lane, const struct payment_event *event);
 
 /* Before a generation of the filter is forgotten: the lowest_bound_us to store
  * first (rule 9). Payments adopted from a book lie below lowest_bound_us and

@@ -24,7 +24,7 @@ struct worker {
     struct lane_settings lane_settings;
     struct health *health;
     struct lane *lanes[SHM_LANES_MAX];
-    bool given_up[SHM_LANES_MAX];           /* cannot be opened: damaged */
+    bool given_up[SHM_LANES_MAX];            /* cannot be opened: damaged */
     int64_t unowned_since_ms[SHM_LANES_MAX]; /* monotonic; 0 = owned when last looked */
     unsigned lane_count;
 };
@@ -96,8 +96,8 @@ static void prepare_lanes(struct worker *worker)
     const struct config *config = worker->config;
     worker->lane_settings = (struct lane_settings){
         .urls = {config->default_url, config->fallback_url},
-        .policy = config->policy == CONFIG_POLICY_DEFAULT_ONLY ? ROUTING_DEFAULT_ONLY
-                                                               : ROUTING_DEADLINE,
+        .policy =
+            config->policy == CONFIG_POLICY_DEFAULT_ONLY ? ROUTING_DEFAULT_ONLY : ROUTING_DEADLINE,
         .deadline_ms = config->deadline_ms,
         .post_timeout_ms = config->post_timeout_ms,
         .lookup_timeout_ms = config->lookup_timeout_ms,

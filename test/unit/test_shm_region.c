@@ -259,7 +259,7 @@ static void a_killed_creator_leaves_nothing_in_the_way(void **state)
             (void)shm_region_create(f->name, &g, NULL);
             pause();
         }
-        pause_us((long)(shm_fixture_random(&random) % 4000));
+        pause_us((long)(shm_fixture_random(&random) % (round % 2 ? 300 : 1500)));
         kill(child, SIGKILL);
         waitpid(child, NULL, 0);
         enum status status = shm_region_create(f->name, &g, &f->why);
