@@ -24,9 +24,10 @@ static unsigned char decode(struct encoded *text)
     if (text->end - text->next < 3)
         return 0;
     int high = hex_digit(text->next[1]), low = hex_digit(text->next[2]);
-    int byte = high < 0 || low < 0 ? 0 : high << 4 | low;
     text->next += 3;
-    return (unsigned char)byte;
+    if (high < 0 || low < 0)
+        return 0;
+    return (unsigned char)((unsigned)high << 4 | (unsigned)low);
 }
 
 /* Take what stands before `separator` off the front of *rest. */

@@ -189,6 +189,72 @@ static void a_new_owner_must_reset(void **state)
 
 /* ------------------------------------------------------- no wake-up is lost */
 
+/* One moment, many times: the owner announces sleep and looks at its ring while
+ * the producer pushes and looks at the count. At least one sees the other.
+ * Without either fence this fails within some thousand rounds. */
+struct moment {
+    struct shm_fixture *fixture;
+    _Atomic uint64_t round, pushed; /* of the round that may begin, and of the last done */
+    uint64_t rounds;
+};
+
+static void wait_for(const _Atomic uint64_t *count, uint64_t value)
+{
+    for (unsigned spins = 0; atomic_load_explicit(count, memory_order_acquire) < value; spins++)
+        if (spins % 1024 == 1023)
+            sched_yield(); /* the other one may need this core */
+}
+
+static void *push_each_round(void *context)
+{
+    struct moment *moment = context;
+    struct shm_ring_producer ring;
+    struct shm_doorbell bell;
+    struct shm_ring_entry entry = {.id = {1, 1}, .amount_cents = 1};
+    shm_ring_producer_open(&ring, &moment->fixture->region, 0, 0);
+    shm_doorbell_open(&bell, &moment->fixture->region, 0);
+    for (uint64_t round = 1; round <= moment->rounds; round++) {
+        wait_for(&moment->round, round);
+        (void)shm_ring_try_push(&ring, &entry);
+        shm_doorbell_ring(&bell);
+        atomic_store_explicit(&moment->pushed, round, memory_order_release);
+    }
+    shm_doorbell_close(&bell);
+    return NULL;
+}
+
+static void one_sees_the_other(void **state)
+{
+    struct moment moment = {.fixture = *state, .rounds = 300000};
+    struct shm_lane *lane = shm_region_lane(&moment.fixture->region, 0);
+    struct shm_ring_consumer ring;
+    struct shm_ring_entry entry;
+    pthread_t producer;
+    uint64_t lost = 0;
+    int64_t deadline = clock_monotonic_ms() + 2000;
+    int fd = shm_doorbell_listen(&moment.fixture->region, 0, NULL);
+    shm_ring_consumer_open(&ring, &moment.fixture->region, 0, 0);
+    assert_int_equal(pthread_create(&producer, NULL, push_each_round, &moment), 0);
+    for (uint64_t round = 1; round <= moment.rounds; round++) {
+        atomic_store_explicit(&moment.round, round, memory_order_release);
+        for (volatile uint64_t pause = round % 64; pause > 0; pause--)
+            continue; /* the other one has to come here first */
+        shm_doorbell_sleep(lane);
+        bool seen = shm_ring_peek(&ring, &entry);
+        wait_for(&moment.pushed, round);
+        lost += !seen && bytes_in(fd) == 0;
+        shm_doorbell_awake(lane, fd);
+        while (shm_ring_peek(&ring, &entry))
+            shm_ring_take(&ring);
+        if (clock_monotonic_ms() > deadline)
+            break;
+    }
+    atomic_store_explicit(&moment.round, moment.rounds, memory_order_release);
+    pthread_join(producer, NULL);
+    close(fd);
+    assert_int_equal(lost, 0);
+}
+
 /* Long enough that only a lost wake-up takes it. */
 #define LOST_MS 1500
 
@@ -298,6 +364,7 @@ int main(void)
         SHM_FIXTURE_TEST(a_broken_bell_is_opened_again),
         SHM_FIXTURE_TEST(what_is_no_fifo_is_refused),
         SHM_FIXTURE_TEST(a_new_owner_must_reset),
+        SHM_FIXTURE_TEST(one_sees_the_other),
         SHM_FIXTURE_TEST(no_wake_up_is_lost_between_threads),
         SHM_FIXTURE_TEST(no_wake_up_is_lost_between_processes),
     };

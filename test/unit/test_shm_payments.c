@@ -130,6 +130,24 @@ static void motion_is_not_known(void **state)
     assert_true(shm_payments_find(&payments, &id, &s));
 }
 
+/* Its owner died in the middle of a change. */
+static void a_new_owner_ends_the_motion(void **state)
+{
+    struct shm_payments payments;
+    struct shm_payment_snapshot s = {0};
+    struct uuid id = id_of(5);
+    open_lane(&payments, *state);
+    put(&payments, 3, 5);
+    shm_payments_begin_write(&payments, 3);
+    shm_payments_begin_write(&payments, 4); /* FREE, with half of its fields */
+    atomic_store(&payments.records[4].amount_cents, 5);
+    assert_int_equal(shm_payments_rebuild(&payments, NULL), STATUS_OK);
+    assert_true(shm_payments_find(&payments, &id, &s));
+    assert_true(shm_payments_read(&payments, 4, &s));
+    assert_int_equal(s.state, PAYMENT_FREE);
+    put(&payments, 4, 6);
+}
+
 /* Every immutable word is under the checksum, and every number has its limits. */
 static void damage_is_not_known(void **state)
 {
@@ -349,6 +367,7 @@ int main(void)
         SHM_FIXTURE_TEST(ids_are_found_and_verified),
         SHM_FIXTURE_TEST(what_is_gone_is_not_found),
         SHM_FIXTURE_TEST(motion_is_not_known),
+        SHM_FIXTURE_TEST(a_new_owner_ends_the_motion),
         SHM_FIXTURE_TEST(damage_is_not_known),
         SHM_FIXTURE_TEST(a_wild_index_is_survived),
         SHM_FIXTURE_TEST(the_owners_errors_hit_check),

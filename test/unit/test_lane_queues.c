@@ -1,0 +1,149 @@
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <setjmp.h>
+
+#include <cmocka.h>
+
+#include "worker/lane_queues.h"
+
+#define SLOTS 64u
+
+static int create(void **state)
+{
+    struct lane_queues *queues = malloc(sizeof *queues);
+    assert_non_null(queues);
+    assert_true(lane_queues_create(queues, SLOTS));
+    *state = queues;
+    return 0;
+}
+
+static int destroy(void **state)
+{
+    lane_queues_destroy(*state);
+    free(*state);
+    return 0;
+}
+
+static void all_slots_begin_free_in_order(void **state)
+{
+    struct lane_queues *queues = *state;
+    for (uint32_t i = 0; i < SLOTS; i++)
+        assert_int_equal(lane_queues_pop(queues, LANE_FREE), i);
+    assert_int_equal(lane_queues_pop(queues, LANE_FREE), LANE_QUEUES_NONE);
+}
+
+static void a_list_is_first_in_first_out_but_for_what_is_put_back(void **state)
+{
+    struct lane_queues *queues = *state;
+    uint32_t a = lane_queues_pop(queues, LANE_FREE), b = lane_queues_pop(queues, LANE_FREE);
+    uint32_t c = lane_queues_pop(queues, LANE_FREE);
+    lane_queues_append(queues, LANE_READY, a);
+    lane_queues_append(queues, LANE_READY, b);
+    lane_queues_prepend(queues, LANE_READY, c);
+    assert_int_equal(queues->lists[LANE_READY].length, 3);
+    assert_int_equal(lane_queues_first(queues, LANE_READY), c);
+    assert_int_equal(lane_queues_pop(queues, LANE_READY), c);
+    assert_int_equal(lane_queues_pop(queues, LANE_READY), a);
+    assert_int_equal(lane_queues_pop(queues, LANE_READY), b);
+    assert_int_equal(lane_queues_first(queues, LANE_READY), LANE_QUEUES_NONE);
+    lane_queues_prepend(queues, LANE_READY, a);
+    lane_queues_append(queues, LANE_READY, b);
+    assert_int_equal(lane_queues_pop(queues, LANE_READY), a);
+    assert_int_equal(lane_queues_pop(queues, LANE_READY), b);
+}
+
+static void pauses_end_in_the_order_of_their_times(void **state)
+{
+    struct lane_queues *queues = *state;
+    int64_t due[SLOTS];
+    srand(7);
+    for (uint32_t i = 0; i < SLOTS; i++) {
+        uint32_t slot = lane_queues_pop(queues, LANE_FREE);
+        due[slot] = rand() % 1000;
+        lane_queues_pause(queues, slot, LANE_ASKING, due[slot]);
+    }
+    int64_t before = -1;
+    for (int64_t now = 0; now < 1000; now++) {
+        int64_t next = lane_queues_wake(queues, now);
+        assert_true(next > now);
+        for (uint32_t slot; (slot = lane_queues_pop(queues, LANE_ASKING)) != LANE_QUEUES_NONE;) {
+            assert_true(due[slot] >= before && due[slot] == now);
+            before = due[slot];
+        }
+    }
+    assert_int_equal(queues->pause_count, 0);
+    assert_int_equal(lane_queues_wake(queues, 5000), INT64_MAX);
+}
+
+static void a_pause_leads_to_the_list_it_was_meant_for(void **state)
+{
+    struct lane_queues *queues = *state;
+    uint32_t a = lane_queues_pop(queues, LANE_FREE), b = lane_queues_pop(queues, LANE_FREE);
+    lane_queues_pause(queues, a, LANE_PINNED + 1, 10);
+    lane_queues_pause(queues, b, LANE_READY, 20);
+    assert_int_equal(lane_queues_wake(queues, 10), 20);
+    assert_int_equal(lane_queues_first(queues, LANE_PINNED + 1), a);
+    assert_int_equal(lane_queues_first(queues, LANE_READY), LANE_QUEUES_NONE);
+    assert_int_equal(lane_queues_wake(queues, 20), INT64_MAX);
+    assert_int_equal(lane_queues_first(queues, LANE_READY), b);
+}
+
+static void the_oldest_in_flight_is_known_whatever_returns_first(void **state)
+{
+    struct lane_queues *queues = *state;
+    uint32_t slots[4];
+    assert_int_equal(lane_queues_oldest_sent_us(queues, 1), 0);
+    for (int i = 0; i < 4; i++) {
+        slots[i] = lane_queues_pop(queues, LANE_FREE);
+        lane_queues_depart(queues, slots[i], 1, 100 + i);
+    }
+    assert_int_equal(lane_queues_oldest_sent_us(queues, 0), 0);
+    lane_queues_return(queues, slots[1], 1); /* from the middle */
+    assert_int_equal(lane_queues_oldest_sent_us(queues, 1), 100);
+    lane_queues_return(queues, slots[0], 1); /* the first */
+    assert_int_equal(lane_queues_oldest_sent_us(queues, 1), 102);
+    lane_queues_return(queues, slots[3], 1); /* the last */
+    assert_int_equal(lane_queues_oldest_sent_us(queues, 1), 102);
+    lane_queues_return(queues, slots[2], 1);
+    assert_int_equal(lane_queues_oldest_sent_us(queues, 1), 0);
+    lane_queues_depart(queues, slots[2], 0, 200);
+    assert_int_equal(lane_queues_oldest_sent_us(queues, 0), 200);
+}
+
+/* A purge takes waiting slots away and leaves those alone whose request is out. */
+static void clearing_keeps_what_is_out(void **state)
+{
+    struct lane_queues *queues = *state;
+    uint32_t out = lane_queues_pop(queues, LANE_FREE), paused = lane_queues_pop(queues, LANE_FREE);
+    uint32_t ready = lane_queues_pop(queues, LANE_FREE);
+    lane_queues_depart(queues, out, 0, 1);
+    lane_queues_pause(queues, paused, LANE_ASKING, 10);
+    lane_queues_append(queues, LANE_READY, ready);
+    lane_queues_clear(queues);
+    assert_int_equal(queues->slots[out].place, LANE_OUT);
+    assert_int_equal(queues->slots[paused].place, LANE_LOOSE);
+    assert_int_equal(queues->slots[ready].place, LANE_LOOSE);
+    for (int list = 0; list < LANE_LISTS; list++)
+        assert_int_equal(queues->lists[list].length, 0);
+    assert_int_equal(lane_queues_wake(queues, 100), INT64_MAX);
+    assert_int_equal(lane_queues_oldest_sent_us(queues, 0), 1);
+    lane_queues_append(queues, LANE_FREE, paused);
+    assert_int_equal(lane_queues_pop(queues, LANE_FREE), paused);
+}
+
+int main(void)
+{
+#define QUEUES_TEST(name) cmocka_unit_test_setup_teardown(name, create, destroy)
+    const struct CMUnitTest tests[] = {
+        QUEUES_TEST(all_slots_begin_free_in_order),
+        QUEUES_TEST(a_list_is_first_in_first_out_but_for_what_is_put_back),
+        QUEUES_TEST(pauses_end_in_the_order_of_their_times),
+        QUEUES_TEST(a_pause_leads_to_the_list_it_was_meant_for),
+        QUEUES_TEST(the_oldest_in_flight_is_known_whatever_returns_first),
+        QUEUES_TEST(clearing_keeps_what_is_out),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
