@@ -82,11 +82,12 @@ unit-tests: $(UNIT_TESTS)
 deps:
 	@compose/local/install-packages.sh
 
-# A second make, because the first one may have started without the packages.
+# A second make, because the first one may have started without the packages. What a script starts in
+# the background ignores INT, and a shell cannot take that back for itself: env does.
 .PHONY: run test
 run: deps
 	@$(MAKE) --no-print-directory programs tools
-	@exec compose/local/run.sh
+	@exec env --default-signal=INT,QUIT compose/local/run.sh
 test: deps
 	@exec test/lib/run-all
 

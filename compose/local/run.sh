@@ -100,6 +100,13 @@ else
     export PAYRING_FALLBACK_URL=http://127.0.0.1:$fallback_port
 fi
 
+# A container has 64 MiB of shared memory unless told otherwise. A quarter of the default ledger
+# fits there and still counts two million payments.
+small_shm_kib=$((128 * 1024))
+if [ -z "${PAYRING_LEDGER_ROWS:-}" ] &&
+    [ "$(df -k --output=avail /dev/shm | tail -n 1)" -lt "$small_shm_kib" ]; then
+    export PAYRING_LEDGER_ROWS=1048576
+fi
 "$build/payringctl" create || fail 'no region'
 for name in $stand_ins worker0 worker1 api0 api1; do
     start_component "$name"

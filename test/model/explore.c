@@ -16,7 +16,7 @@ struct model_bounds model_bounds;
 /* A state that was reached: how, and by what it is known. */
 struct node {
     uint64_t hash[2];
-    uint32_t parent;       /* NONE: an initial state */
+    uint32_t parent; /* NONE: an initial state */
     struct model_move move;
 };
 
@@ -238,7 +238,8 @@ static bool descend(void)
 /* Whoever follows honest moves must come to an end, not walk in a circle. */
 static void look_for_circles(void)
 {
-    uint32_t *walk = calloc(explorer.count, sizeof *walk); /* number of the first walk that came by */
+    uint32_t *walk =
+        calloc(explorer.count, sizeof *walk); /* number of the first walk that came by */
     CHECK(walk);
     for (uint32_t start = 0; start < explorer.count; start++) {
         uint32_t at = start;

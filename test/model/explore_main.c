@@ -1,24 +1,197 @@
+/* Explore the payment protocol; prints TAP. Status 0: nothing is broken; 1: a promise is; 2: usage.
+ */
 #include <getopt.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <time.h>
+#include <sys/resource.h>
+
+#include "test/model/bounds.h"
 #include "test/model/explore.h"
 #include "test/model/model.h"
 #include "test/model/rules.h"
+
+struct exploration {
+    const char *name;
+    const char *usual; /* together: a quarter of a minute and half a GiB */
+    const char *deep;  /* together: half an hour and 4 GiB, cut off by DEEP_STATES_MAX */
+};
+
+#define DEEP_STATES_MAX 60000000ul
+
+/* Each thing that can go wrong meets every other one in one of these. */
+static const struct exploration explorations[] = {
+    {"one payment: deaths, delays, refusals, copies through two APIs, forgetting",
+     "rings=2 copies=3 conflicts=1 crashes=2 rotations=2 times=2 bad_requests=1",
+     "rings=2 copies=4 conflicts=2 crashes=3 rotations=3 times=2 bad_requests=1"},
+    {"a payment that may stand in a book before it comes",
+     "copies=2 conflicts=1 crashes=2 rotations=2 times=1 foreign=1 false_positives=1 young=1 "
+     "bad_requests=1",
+     "rings=2 copies=3 conflicts=1 crashes=2 rotations=3 times=2 foreign=1 false_positives=1 "
+     "young=1 bad_requests=1"},
+    {"one payment and two purges", "rings=2 copies=3 conflicts=1 crashes=2 purges=2 times=1",
+     "rings=2 copies=4 conflicts=1 crashes=3 purges=3 rotations=2 times=2"},
+    {"purges while the books are asked",
+     "copies=2 crashes=2 purges=2 times=2 foreign=1 false_positives=1 young=1",
+     "rings=2 copies=3 conflicts=1 crashes=2 purges=2 rotations=2 times=2 foreign=1 "
+     "false_positives=1 young=1 bad_requests=1"},
+    {"two payments take turns with one record",
+     "ids=2 rings=2 copies=2 crashes=2 rotations=2 times=1",
+     "ids=2 rings=2 copies=2 conflicts=1 crashes=3 rotations=3 times=2"},
+    {"they take turns, are purged and asked for",
+     "ids=2 copies=2 crashes=1 purges=1 times=1 foreign=1 false_positives=1 young=1",
+     "ids=2 rings=2 copies=2 crashes=2 purges=2 rotations=2 times=1 foreign=2 "
+     "false_positives=1 young=1"},
+    {"two payments side by side", "ids=2 records=2 rings=2 copies=2 crashes=2 times=2",
+     "ids=3 records=3 copies=2 crashes=2 times=2 bad_requests=1"},
+    {"two payments side by side and a purge", "ids=2 records=2 copies=2 crashes=1 purges=1 times=1",
+     "ids=2 records=2 rings=2 copies=2 conflicts=1 crashes=2 purges=2 rotations=2 times=1"},
+};
+enum { EXPLORATIONS = sizeof explorations / sizeof explorations[0] };
+
+struct options {
+    bool deep, self_test, verbose;
+    const char *bounds; /* explore these instead */
+    unsigned long states_max;
+};
+
+static void usage(FILE *file)
+{
+    fprintf(file,
+            "usage: model [--deep] [--states-max=N]\n"
+            "       model --bounds='NAME=N ...' [--states-max=N]\n"
+            "       model --self-test [--verbose]\n\n"
+            "Visits every state that one lane can reach within small bounds, deaths between any\n"
+            "two stores included, and says how the first broken promise comes about.\n\n"
+            "  --deep          larger bounds: half an hour, 4 GiB\n"
+            "  --states-max=N  end an exploration after N states, 0 = never (deep: %lu)\n"
+            "  --bounds=...    one exploration within these bounds:\n",
+            DEEP_STATES_MAX);
+    model_bounds_help(file);
+    fprintf(file, "  --self-test     break each rule of the protocol: each has to break a promise\n"
+                  "  --verbose       and tell how\n");
+}
+
+static double cpu_s(void)
+{
+    struct rusage used;
+    getrusage(RUSAGE_SELF, &used);
+    return (double)used.ru_utime.tv_sec + (double)used.ru_utime.tv_usec / 1e6 +
+           (double)used.ru_stime.tv_sec + (double)used.ru_stime.tv_usec / 1e6;
+}
+
+static long peak_mib(void)
+{
+    struct rusage used;
+    getrusage(RUSAGE_SELF, &used);
+    return used.ru_maxrss / 1024;
+}
+
+struct total {
+    unsigned long states, transitions;
+    unsigned broken, cut_off;
+};
+
+static void explore(struct total *total, unsigned number, const char *name)
+{
+    struct model_result result;
+    double begun_s = cpu_s();
+    printf("# %s:", name);
+    model_bounds_print(&model_bounds, stdout);
+    printf("\n");
+    fflush(stdout);
+    model_explore(&result, stdout);
+    bool cut_off = result.full || result.cut;
+    if (result.broken)
+        printf("not ok %u - %s: %s after %u moves\n", number, name, result.broken, result.moves);
+    else
+        printf("ok %u - %s: %lu states, %lu transitions, depth %u, 0 violations\n", number, name,
+               result.states, result.transitions, result.depth);
+    if (result.full)
+        printf("# cut off by the limit of %lu states: farther ones were not visited\n",
+               model_bounds.states_max);
+    if (result.cut)
+        printf("# cut off: %lu moves led to states larger than the model holds\n", result.cut);
+    printf("# %.1f s of CPU, %ld MiB so far\n", cpu_s() - begun_s, peak_mib());
+    fflush(stdout);
+    total->states += result.states;
+    total->transitions += result.transitions;
+    total->broken += result.broken != NULL;
+    total->cut_off += cut_off;
+}
+
+static int report(const struct total *total)
+{
+    printf("# %lu states, %lu transitions, %u violations", total->states, total->transitions,
+           total->broken);
+    printf(total->cut_off ? "; %u explorations were cut off\n" : "; every state was visited\n",
+           total->cut_off);
+    return total->broken > 0;
+}
+
+static bool begin(const struct options *options, const char *bounds)
+{
+    model_bounds = (struct model_bounds){
+        .ids = 1, .records = 1, .rings = 1, .times = 1, .states_max = options->states_max};
+    return model_bounds_parse(&model_bounds, bounds);
+}
+
+static int run(const struct options *options)
+{
+    struct total total = {0};
+    unsigned count = options->bounds ? 1 : EXPLORATIONS;
+    if (options->bounds && !begin(options, options->bounds))
+        return 2;
+    printf("1..%u\n", count);
+    for (unsigned i = 0; i < count; i++) {
+        const struct exploration *e = &explorations[i];
+        if (!options->bounds && !begin(options, options->deep ? e->deep : e->usual))
+            return 2;
+        explore(&total, i + 1, options->bounds ? "as asked" : e->name);
+    }
+    return report(&total);
+}
+
+static bool parse(struct options *options, int argc, char **argv)
+{
+    static const struct option known[] = {
+        {"deep", no_argument, NULL, 'd'},
+        {"states-max", required_argument, NULL, 'm'},
+        {"bounds", required_argument, NULL, 'b'},
+        {"self-test", no_argument, NULL, 's'},
+        {"verbose", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},
+        {0},
+    };
+    const char *states_max = NULL;
+    char *end;
+    for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
+        options->deep |= option == 'd';
+        options->self_test |= option == 's';
+        options->verbose |= option == 'v';
+        options->bounds = option == 'b' ? optarg : options->bounds;
+        states_max = option == 'm' ? optarg : states_max;
+        if (option == 'h') {
+            usage(stdout);
+            exit(0);
+        }
+        if (option == '?')
+            return false;
+    }
+    options->states_max = options->deep ? DEEP_STATES_MAX : 0;
+    if (states_max)
+        options->states_max = strtoul(states_max, &end, 10);
+    return optind == argc && (!states_max || (end != states_max && !*end));
+}
+
 int main(int argc, char **argv)
 {
-    model_bounds = (struct model_bounds){.name="x",.ids=1,.records=1,.rings=1,.copies=2,.crashes=2,.times=2};
-    for (int i=1;i<argc;i++){ unsigned v; 
-#define O(n) if (sscanf(argv[i], #n "=%u",&v)==1) model_bounds.n=v;
-      O(ids) O(records) O(rings) O(copies) O(conflicts) O(crashes) O(purges) O(rotations) O(times) O(foreign) O(states_max)
-      if(!strcmp(argv[i],"bad"))model_bounds.bad_requests=1;
-      if(!strcmp(argv[i],"fp"))model_bounds.false_positives=1;
-      if(!strcmp(argv[i],"young"))model_bounds.young=1;
-      if (sscanf(argv[i],"rule=%u",&v)==1) model_rule_off=v;
+    struct options options = {0};
+    if (!parse(&options, argc, argv)) {
+        usage(stderr);
+        return 2;
     }
-    struct model_result r; clock_t t=clock();
-    model_explore(&r, stdout);
-    printf("states %lu transitions %lu depth %u cut %lu full %d broken %s moves %u  %.2f s\n", r.states,r.transitions,r.depth,r.cut,r.full,r.broken?r.broken:"-",r.moves,(double)(clock()-t)/CLOCKS_PER_SEC);
-    return 0;
+    if (options.self_test)
+        return model_self_test(options.verbose ? stdout : NULL);
+    return run(&options);
 }

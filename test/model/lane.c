@@ -69,7 +69,8 @@ static bool execute(struct model_state *s, const struct model_request *request)
     struct model_insert *insert = &s->book[request->processor][request->id];
     if (insert->amount)
         return false;
-    *insert = (struct model_insert){.amount = request->amount, .requested_at = request->requested_at};
+    *insert =
+        (struct model_insert){.amount = request->amount, .requested_at = request->requested_at};
     return true;
 }
 
@@ -88,14 +89,15 @@ static void write_row(struct model_run *run, const struct model_record *r,
                       const struct payment_store *store)
 {
     struct model_state *s = &run->state;
-    if (s->row_count >= MODEL_ROWS)
+    unsigned number = s->row_count - !rule_holds(RULE_ROW_BEFORE_COUNT);
+    if (number >= MODEL_ROWS)
         run->cut = true;
     else
-        s->row[s->row_count] = (struct model_row){.processor = small(store->processor),
-                                                  .id = r->id,
-                                                  .amount = r->amount,
-                                                  .requested_at = time_of(store->value),
-                                                  .generation = r->generation};
+        s->row[number] = (struct model_row){.processor = small(store->processor),
+                                            .id = r->id,
+                                            .amount = r->amount,
+                                            .requested_at = time_of(store->value),
+                                            .generation = r->generation};
 }
 
 static void set_state(struct model_state *s, struct model_record *r, int64_t state)
@@ -144,7 +146,7 @@ static void put(struct model_run *run, struct model_record *r, const struct paym
         r->requested_at = time_of(store->value);
         break;
     case PAYMENT_STORE_ROW_NAME:
-        r->row_name = small(store->value ? s->row_count + 1 : 0);
+        r->row_name = small(store->value ? s->row_count + rule_holds(RULE_ROW_NAMED_FIRST) : 0);
         break;
     case PAYMENT_STORE_ROW:
         write_row(run, r, store);
@@ -219,13 +221,14 @@ static void begin(struct model_run *run, struct model_record *r, const struct pa
 static void take_step(struct model_run *run, unsigned record, struct payment_event event,
                       unsigned ring)
 {
-    struct model_record *r = &run->state.record[record];
+    struct model_record none = {0}; /* an entry that is dropped needs no record */
+    struct model_record *r = record < MODEL_RECORDS ? &run->state.record[record] : &none;
     struct payment_view payment = view_of(r);
     struct payment_lane_view lane = lane_of(&run->state);
     struct payment_step step;
     model_rules_before(&run->state, &payment, &lane, &event);
     payment_protocol_step(&step, &payment, &lane, &event);
-    model_rules_after(&payment, &event, &step);
+    model_rules_after(&payment, &lane, &event, &step);
     if (event.kind == PAYMENT_EVENT_BIND && !rule_holds(RULE_BIND_BEFORE_SEND))
         fall_asleep(run, (struct model_request){small(event.processor), r->id, r->amount,
                                                 small(event.now_ms)});
@@ -315,25 +318,51 @@ static void answer_post(struct model_run *run, struct model_move move)
     }
 }
 
+static struct payment_event what_book_says(const struct model_state *s, unsigned processor,
+                                           unsigned id)
+{
+    const struct model_insert *insert = &s->book[processor][id];
+    if (!insert->amount)
+        return (struct payment_event){.kind = PAYMENT_EVENT_ABSENT, .processor = processor};
+    return (struct payment_event){.kind = PAYMENT_EVENT_FOUND,
+                                  .processor = processor,
+                                  .stored_amount_cents = insert->amount,
+                                  .stored_requested_at_us = us_of(insert->requested_at)};
+}
+
 static void answer_lookup(struct model_run *run, struct model_move move)
 {
     struct model_record *r = &run->state.record[move.who];
     bool late = r->waiting >= WAITING_ABSENT;
-    unsigned processor = r->waiting - (late ? 0u + WAITING_ABSENT : WAITING_ASKED);
-    const struct model_insert *insert = &run->state.book[processor][r->id];
-    struct payment_event event = {.kind = PAYMENT_EVENT_ABSENT, .processor = processor};
+    unsigned processor = model_asked(r->waiting);
+    struct payment_event event = what_book_says(&run->state, processor, r->id);
     if (move.what == ANSWER_LATE) {
         r->waiting = small(WAITING_ABSENT + processor);
         return;
     }
-    if (move.what == ANSWER_NONE) {
-        event.kind = PAYMENT_EVENT_UNANSWERED;
-    } else if (!late && insert->amount) {
-        event.kind = PAYMENT_EVENT_FOUND;
-        event.stored_amount_cents = insert->amount;
-        event.stored_requested_at_us = us_of(insert->requested_at);
-    }
+    if (move.what == ANSWER_NONE)
+        event = (struct payment_event){.kind = PAYMENT_EVENT_UNANSWERED, .processor = processor};
+    else if (late)
+        event = (struct payment_event){.kind = PAYMENT_EVENT_ABSENT, .processor = processor};
     take_step(run, move.who, event, 0);
+}
+
+/* Without RULE_STALE_ANSWER_DROPPED: the answer for a record that a purge has freed reaches the
+ * payment that has the record now. */
+static void answer_stray(struct model_run *run, struct model_move move)
+{
+    struct model_state *s = &run->state;
+    struct model_stray stray = s->stray;
+    s->stray = (struct model_stray){0};
+    take_step(run, move.who, what_book_says(s, model_asked(stray.waiting), stray.id), 0);
+}
+
+static void leave_stray(struct model_state *s, const struct model_record *before,
+                        const struct model_record *after)
+{
+    bool freed = before->state != PAYMENT_FREE && after->state == PAYMENT_FREE;
+    if (freed && model_asks(before->waiting) && !rule_holds(RULE_STALE_ANSWER_DROPPED))
+        s->stray = (struct model_stray){.waiting = before->waiting, .id = before->id};
 }
 
 static bool waits_for_post(const struct model_record *r)
@@ -386,11 +415,14 @@ static void apply_purge(struct model_run *run)
         s->first_row = s->row_count;
         say(run->text, " first row = %u;", s->first_row);
     }
-    for (unsigned i = 0; i < model_bounds.records && !run->dead; i++)
-        take_step(run, i,
-                  (struct payment_event){.kind = PAYMENT_EVENT_PURGE,
-                                         .purge_generation = s->generation},
-                  0);
+    for (unsigned i = 0; i < model_bounds.records && !run->dead; i++) {
+        struct model_record before = s->record[i];
+        take_step(
+            run, i,
+            (struct payment_event){.kind = PAYMENT_EVENT_PURGE, .purge_generation = s->generation},
+            0);
+        leave_stray(s, &before, &s->record[i]);
+    }
     if (last && !run->dead && lives_to_store(run)) {
         s->purge_applied = s->generation;
         say(run->text, " purge %u applied;", s->purge_applied);
@@ -432,6 +464,7 @@ static void crash(struct model_run *run)
         bool open = r->state == PAYMENT_QUEUED || r->state == PAYMENT_SENT;
         r->waiting = lazy && open ? WAITING_VISIT : WAITING_NOT;
     }
+    s->stray = (struct model_stray){0};
     s->worker_down = true;
     s->crashes_left--;
 }
@@ -446,8 +479,8 @@ static void promise(struct model_state *s, unsigned id)
 static void post(struct model_state *s, struct model_move move)
 {
     unsigned ring = move.what >> 2, amount = move.what & 3;
-    s->ring[ring][s->ring_length[ring]++] = (struct model_entry){
-        .id = move.who, .amount = small(amount), .generation = s->generation};
+    s->ring[ring][s->ring_length[ring]++] =
+        (struct model_entry){.id = move.who, .amount = small(amount), .generation = s->generation};
     s->posts_left[move.who][amount - 1]--;
     promise(s, move.who);
 }
@@ -487,6 +520,9 @@ static void play(struct model_run *run, struct model_move move)
         break;
     case MOVE_ANSWER:
         answer(run, move);
+        break;
+    case MOVE_STRAY_ANSWER:
+        answer_stray(run, move);
         break;
     case MOVE_RESEND:
         happens(run, move.who, PAYMENT_EVENT_RESEND);

@@ -10,7 +10,9 @@
  *   promises.c   what must be true in a state
  *   rules.c      the rules, and how to break each (for the self-test)
  *   explore.c    breadth first over all states: the first violation has the shortest trace
+ *   self_test.c  each rule broken in turn
  *   words.c      a trace in words
+ *   bounds.c     bounds by name
  *
  * Times are small numbers, 0 = none: t ms since the Epoch. The clock may show any
  * time of 2, 4 .. 2 * bounds.times at any moment, so it stands still, jumps and steps back.
@@ -38,16 +40,22 @@ enum {
     MODEL_TIME_FOREIGN_LATE = 3,  /* or between two of them */
 };
 
+/* The clock shows even times only, so that they are told apart. */
+static inline bool model_is_foreign(int64_t time)
+{
+    return time & 1;
+}
+
 /* What the worker waits for on behalf of a record. Lost with the worker. */
 enum model_waiting {
     WAITING_NOT,
-    WAITING_READY,       /* QUEUED: for the routing, or to be asked for */
-    WAITING_POST,        /* a POST is out and not executed */
-    WAITING_POST_OK,     /* a POST was executed; its 200 is on the way */
-    WAITING_RESEND,      /* pinned */
-    WAITING_ASKED,       /* + processor: a look-up is out */
-    WAITING_ABSENT = 7,  /* + processor: it found nothing; its 404 is on the way */
-    WAITING_VISIT = 9,   /* only without RULE_VISIT_ALL_FIRST: not yet visited by the take-over */
+    WAITING_READY,      /* QUEUED: for the routing, or to be asked for */
+    WAITING_POST,       /* a POST is out and not executed */
+    WAITING_POST_OK,    /* a POST was executed; its 200 is on the way */
+    WAITING_RESEND,     /* pinned */
+    WAITING_ASKED,      /* + processor: a look-up is out */
+    WAITING_ABSENT = 7, /* + processor: it found nothing; its 404 is on the way */
+    WAITING_VISIT = 9,  /* only without RULE_VISIT_ALL_FIRST: not yet visited by the take-over */
 };
 
 struct model_record {
@@ -86,6 +94,12 @@ struct model_request {
     uint8_t requested_at;
 };
 
+/* Only without RULE_STALE_ANSWER_DROPPED: a look-up whose record a purge has freed. */
+struct model_stray {
+    uint8_t waiting; /* enum model_waiting; WAITING_NOT: none */
+    uint8_t id;
+};
+
 struct model_insert {
     uint8_t amount; /* 0: the id is not in this book */
     uint8_t requested_at;
@@ -122,11 +136,12 @@ struct model_state {
     uint8_t rotations_left;
 
     /* known to the promises only; bit = id */
-    uint8_t promised;  /* answered 2xx since the last purge was asked for */
-    uint8_t rejected;  /* ended as REJECTED */
-    uint8_t forgotten; /* dropped by the filter: beyond the horizon */
+    uint8_t promised;    /* answered 2xx since the last purge was asked for */
+    uint8_t rejected;    /* ended as REJECTED */
+    uint8_t forgotten;   /* dropped by the filter: beyond the horizon */
     uint8_t purge_floor; /* rows that the last purge asked for must at least clear */
-    uint8_t reserved_0;
+    struct model_stray stray;
+    uint8_t reserved[7];
 };
 static_assert(sizeof(struct model_state) % 8 == 0, "hashed by words");
 
@@ -139,10 +154,11 @@ struct model_bounds {
     unsigned rotations; /* of the filter: two make it forget */
     unsigned times;     /* that the clock can show */
     unsigned foreign;   /* ids that may stand in a book before */
-    bool bad_requests;  /* processors answer 400 */
-    bool false_positives; /* the filter may claim to know any id */
-    bool young;         /* the region may be young: ids are asked for before the first binding */
-    unsigned long states_max;
+    /* 0 or 1 */
+    unsigned bad_requests;    /* processors answer 400 */
+    unsigned false_positives; /* the filter may claim to know any id */
+    unsigned young; /* the region may be young: ids are asked for before the first binding */
+    unsigned long states_max; /* the exploration ends there; 0 = no limit */
 };
 extern struct model_bounds model_bounds;
 
@@ -151,13 +167,14 @@ enum model_move_kind {
     MOVE_POST,       /* who: id; what: amount | ring << 2 */
     MOVE_POST_KNOWN, /* who: id; what: amount */
     MOVE_ASK_PURGE,
-    MOVE_AWAKE, /* who: request */
-    MOVE_INTAKE, /* who: ring; what: bit 0 false positive, bit 1 young */
-    MOVE_READY, /* who: record; what: processor | time << 1 (unused if it asks first) */
-    MOVE_ANSWER, /* who: record; what: enum model_answer */
-    MOVE_RESEND, /* who: record */
-    MOVE_RECYCLE, /* who: record */
-    MOVE_VISIT, /* who: record */
+    MOVE_AWAKE,        /* who: request */
+    MOVE_INTAKE,       /* who: ring; what: bit 0 false positive, bit 1 young */
+    MOVE_READY,        /* who: record; what: processor | time << 1 (unused if it asks first) */
+    MOVE_ANSWER,       /* who: record; what: enum model_answer */
+    MOVE_STRAY_ANSWER, /* who: record */
+    MOVE_RESEND,       /* who: record */
+    MOVE_RECYCLE,      /* who: record */
+    MOVE_VISIT,        /* who: record */
     MOVE_ROTATE,
     MOVE_PURGE,
     MOVE_TAKE_OVER,
@@ -170,9 +187,9 @@ enum model_answer {
     ANSWER_LATE,        /* executed; the answer takes its time */
     ANSWER_REFUSED,     /* POST: never connected, 429, empty 500 */
     ANSWER_BAD_REQUEST, /* POST: 400 */
-    ANSWER_UNKNOWN,     /* POST: time-out or reset; it may have been executed, may be later, or never */
-    ANSWER_RESENT,      /* POST: the same, after libcurl sent it twice by itself */
-    ANSWER_NONE,        /* look-up */
+    ANSWER_UNKNOWN, /* POST: time-out or reset; it may have been executed, may be later, or never */
+    ANSWER_RESENT,  /* POST: the same, after libcurl sent it twice by itself */
+    ANSWER_NONE,    /* look-up */
     ANSWERS,
 };
 
@@ -188,12 +205,23 @@ struct model_move {
 /* One move under way. */
 struct model_run {
     struct model_state state;
-    unsigned stores;   /* made so far */
-    unsigned fuse;     /* dies after so many */
+    unsigned stores; /* made so far */
+    unsigned fuse;   /* dies after so many */
     bool dead;
     bool cut;          /* the move leads beyond what a state can hold */
     struct text *text; /* NULL: silent */
 };
+
+static inline bool model_asks(unsigned waiting)
+{
+    return waiting >= WAITING_ASKED && waiting < WAITING_VISIT;
+}
+
+/* The processor that a look-up was sent to. */
+static inline unsigned model_asked(unsigned waiting)
+{
+    return waiting - (waiting >= WAITING_ABSENT ? 0u + WAITING_ABSENT : 0u + WAITING_ASKED);
+}
 
 /* lane.c */
 void model_perform(struct model_run *run, const struct model_state *from, struct model_move move,

@@ -196,6 +196,10 @@ static bool is_possible(const struct model_state *s, const struct model_record *
 static void offer_record(const struct offer *o, unsigned record)
 {
     const struct model_record *r = &o->from->record[record];
+    const struct model_stray *stray = &o->from->stray;
+    if (model_asks(stray->waiting) && model_asks(r->waiting) &&
+        model_asked(stray->waiting) == model_asked(r->waiting))
+        offer(o, MOVE_STRAY_ANSWER, record, 0);
     if (r->waiting == WAITING_VISIT)
         offer(o, MOVE_VISIT, record, 0);
     else if (r->waiting == WAITING_READY)
@@ -217,9 +221,10 @@ static bool may_recycle(const struct model_record *r)
 static bool may_take(const struct model_state *s, unsigned ring)
 {
     const struct model_entry *entry = &s->ring[ring][0];
+    bool dropped = entry->generation < s->purge_applied && rule_holds(RULE_PURGE_BY_STAMP);
     return s->ring_length[ring] > 0 &&
            (entry->generation <= s->purge_applied || !rule_holds(RULE_PURGE_NEWER_WAITS)) &&
-           model_record_for(s, entry->id) != MODEL_RECORDS;
+           (dropped || model_record_for(s, entry->id) != MODEL_RECORDS);
 }
 
 static void offer_intake(const struct offer *o, unsigned ring)

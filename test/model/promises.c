@@ -98,6 +98,8 @@ static const char *broken_by_record(const struct model_state *s, const struct mo
         return "a DUPLICATE that stands in no book";
     if (r->state == PAYMENT_CONFLICT && !in_a_book(s, r->id, r->amount))
         return "a CONFLICT, but no book has another amount";
+    if (r->state != PAYMENT_FREE && !r->amount)
+        return "a record is in use before it is filled";
     if (r->state != PAYMENT_FREE && r->generation == s->generation && !(s->promised >> r->id & 1))
         return "a payment accepted before the purge passes for one accepted after it";
     return NULL;

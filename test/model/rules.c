@@ -23,6 +23,8 @@ static void lie_about_answer(const struct model_state *s, struct payment_view *p
         payment->flags &= ~(unsigned)PAYMENT_FLAG_UNKNOWN;
     if (event->kind == PAYMENT_EVENT_ABSENT && !sent && !rule_holds(RULE_BOTH_ASKED))
         event->processor = SHM_PROCESSORS - 1;
+    if (event->kind == PAYMENT_EVENT_UNANSWERED && !sent && !rule_holds(RULE_NO_ANSWER_IS_NO_404))
+        event->kind = PAYMENT_EVENT_ABSENT;
     if (event->kind == PAYMENT_EVENT_UNANSWERED && sent &&
         !rule_holds(RULE_UNANSWERED_STAYS_SENT)) {
         event->kind = PAYMENT_EVENT_REFUSED;
@@ -126,6 +128,15 @@ static void break_settling(const struct payment_view *payment, struct payment_st
         delay(step, PAYMENT_STORE_ROW_COUNT, PAYMENT_STORE_STATE);
 }
 
+/* The two rules guard one another: were the lowest bound time not stored, every settled payment
+ * would be marked as adopted when it is remembered, and forgetting would lower it in time. Each
+ * is shown to be needed by marking only what was adopted indeed. */
+static bool is_healed_by_mark(const struct payment_store *remembered)
+{
+    return remembered->value != INT64_MAX && !model_is_foreign(remembered->value / 1000) &&
+           (!rule_holds(RULE_LOWEST_BOUND_KEPT) || !rule_holds(RULE_LOWEST_BOUND_FIRST));
+}
+
 static void break_forgetting(const struct payment_event *event, struct payment_step *step)
 {
     if (!rule_holds(RULE_REMEMBER) ||
@@ -134,7 +145,8 @@ static void break_forgetting(const struct payment_event *event, struct payment_s
     if (!rule_holds(RULE_REMEMBER_FIRST))
         delay(step, PAYMENT_STORE_REMEMBER, PAYMENT_STORE_STATE);
     unsigned remembered = find(step, PAYMENT_STORE_REMEMBER);
-    if (remembered < step->store_count && !rule_holds(RULE_ADOPTED_MARKED))
+    if (remembered < step->store_count &&
+        (!rule_holds(RULE_ADOPTED_MARKED) || is_healed_by_mark(&step->stores[remembered])))
         step->stores[remembered].value = INT64_MAX;
 }
 
@@ -165,14 +177,30 @@ static void break_take_over(const struct payment_view *payment, struct payment_s
     }
 }
 
-void model_rules_after(const struct payment_view *payment, const struct payment_event *event,
-                       struct payment_step *step)
+/* As if a refused survivor of a purge had been cleared by it: a copy accepted since then may have
+ * been told that it is known. */
+static void break_surviving(const struct payment_view *payment,
+                            const struct payment_lane_view *lane, struct payment_step *step)
+{
+    if (step->action != PAYMENT_ACTION_READY || payment->purge_generation >= lane->purge_applied ||
+        rule_holds(RULE_SURVIVOR_KEPT))
+        return;
+    step->store_count = 0;
+    add(step, PAYMENT_STORE_REMEMBER, INT64_MAX);
+    add(step, PAYMENT_STORE_STATE, PAYMENT_FREE);
+    step->action = PAYMENT_ACTION_FREED;
+}
+
+void model_rules_after(const struct payment_view *payment, const struct payment_lane_view *lane,
+                       const struct payment_event *event, struct payment_step *step)
 {
     if (model_rule_off == RULE_NONE)
         return;
     break_settling(payment, step);
     break_forgetting(event, step);
     break_sending(payment, event, step);
+    if (event->kind == PAYMENT_EVENT_REFUSED)
+        break_surviving(payment, lane, step);
     if (event->kind == PAYMENT_EVENT_TAKE_OVER)
         break_take_over(payment, step);
     if (event->kind == PAYMENT_EVENT_INTAKE && !rule_holds(RULE_FIELDS_BEFORE_QUEUED))

@@ -9,14 +9,16 @@
 #ifndef PAYRING_TEST_MODEL_RULES_H
 #define PAYRING_TEST_MODEL_RULES_H
 
+#include <stdio.h>
+
 #include "test/model/model.h"
 #include "worker/payment_protocol.h"
 
 /* X(name, bounds, the rule in words) */
 #define MODEL_RULES(X)                                                                             \
     X(BIND_BEFORE_SEND, ONE_ID, "1: bind before the first byte goes out")                          \
-    X(LOWEST_BOUND_KEPT, HORIZON, "1: the lowest bound time is kept")                              \
-    X(LOWEST_BOUND_FIRST, HORIZON, "1: the lowest bound time is stored before SENT")               \
+    X(LOWEST_BOUND_KEPT, HORIZON, "1, and its guard in 9: the lowest bound time is kept")          \
+    X(LOWEST_BOUND_FIRST, HORIZON, "1, and its guard in 9: the lowest bound time before SENT")     \
     X(SETTLE_AS_BOUND, ONE_ID, "2: a 200 settles with the requestedAt that was sent")              \
     X(ASK_AFTER_422, BOOKS, "3: after a 422 the book is asked")                                    \
     X(COMPARE_AMOUNT, BOOKS, "3: another amount in the book is a CONFLICT")                        \
@@ -40,28 +42,31 @@
     X(REMEMBER_FIRST, RECYCLE, "9: it is remembered before its record is free")                    \
     X(FILTER_ASKED, RECYCLE, "9: an id that the filter knows is asked for")                        \
     X(BOTH_ASKED, RECYCLE, "9: both processors are asked")                                         \
+    X(NO_ANSWER_IS_NO_404, RECYCLE, "9: a book that does not answer is asked again")               \
     X(SEEN_NEVER_ADOPTED, BOOKS, "9: what may have been counted is never adopted")                 \
     X(FORGET_LOWERS, HORIZON, "9: forgetting adopted ids lowers the lowest bound time")            \
     X(FORGET_LOWERS_FIRST, HORIZON, "9: it is lowered before they are forgotten")                  \
     X(ADOPTED_MARKED, HORIZON, "9: an adopted id is remembered as adopted")                        \
-    X(FIELDS_BEFORE_QUEUED, TWO_IDS, "record: its fields before QUEUED")                           \
+    X(FIELDS_BEFORE_QUEUED, ONE_ID, "record: its fields before QUEUED")                            \
     X(QUEUED_BEFORE_HEAD, ONE_ID, "record: QUEUED before the ring's head")                         \
-    X(COPY_RECOGNISED, ONE_ID, "record: a copy is recognised by its id")                           \
-    X(RECYCLE_ALL_ENDED, BOOKS, "record: every terminal state can be recycled")                    \
+    X(COPY_RECOGNISED, TWO_RECORDS, "record: a copy is recognised by its id")                      \
+    X(RECYCLE_ALL_ENDED, TURNS, "record: every terminal state can be recycled")                    \
     X(PURGE_BY_STAMP, PURGE, "purge: entries accepted before it are dropped")                      \
     X(PURGE_NEWER_WAITS, PURGE, "purge: nothing newer is drained before it is done")               \
     X(PURGE_REMEMBERS, PURGE, "purge: purged ids are remembered")                                  \
     X(PURGE_SPARES_SENT, PURGE, "purge: payments in flight survive")                               \
+    X(SURVIVOR_KEPT, PURGE, "purge: what survives it and is then refused stays queued")            \
     X(PURGE_ROWS, PURGE, "purge: the first row moves up to the row count")                         \
     X(PURGE_APPLIED_LAST, PURGE, "purge: applied is stored last")                                  \
-    X(KNOWN_BY_STAMP, PURGE, "purge: an API answers for a record of this generation only")
+    X(KNOWN_BY_STAMP, PURGE, "purge: an API answers for a record of this generation only")         \
+    X(STALE_ANSWER_DROPPED, TURNS, "purge: an answer for a record that it freed is dropped")
 
 enum model_rule {
     RULE_NONE,
 #define X(name, bounds, words) RULE_##name,
     MODEL_RULES(X)
 #undef X
-    RULES
+        RULES
 };
 
 extern enum model_rule model_rule_off;
@@ -74,10 +79,11 @@ static inline bool rule_holds(enum model_rule rule)
 /* Lie to the automaton, or alter its answer, if that is how the rule that is off is broken. */
 void model_rules_before(const struct model_state *state, struct payment_view *payment,
                         struct payment_lane_view *lane, struct payment_event *event);
-void model_rules_after(const struct payment_view *payment, const struct payment_event *event,
-                       struct payment_step *step);
+void model_rules_after(const struct payment_view *payment, const struct payment_lane_view *lane,
+                       const struct payment_event *event, struct payment_step *step);
 
-/* Break each rule in turn; TAP. 0: every one broke a promise. */
-int model_self_test(void);
+/* Break each rule in turn; TAP. 0: every one broke a promise. A trace in words of each goes to
+ * `trace` unless that is NULL. */
+int model_self_test(FILE *trace);
 
 #endif

@@ -39,8 +39,7 @@ static void say_answer(struct text *text, const struct model_record *r, unsigned
         [ANSWER_NONE] = "does not answer",
     };
     bool post = r->waiting == WAITING_POST || r->waiting == WAITING_POST_OK;
-    unsigned base = r->waiting >= WAITING_ABSENT ? WAITING_ABSENT : WAITING_ASKED;
-    say(text, "%s: the %s of %s %s;", say_processor(post ? r->processor : r->waiting - base),
+    say(text, "%s: the %s of %s %s;", say_processor(post ? r->processor : model_asked(r->waiting)),
         post ? "POST" : "look-up", say_id(r->id), answers[answer]);
 }
 
@@ -101,6 +100,10 @@ void say_move(struct text *text, const struct model_state *from, struct model_mo
         break;
     case MOVE_ANSWER:
         say_answer(text, r, move.what);
+        break;
+    case MOVE_STRAY_ANSWER:
+        say(text, "%s: the look-up of %s, begun before the purge, answers; it is taken for %s's;",
+            say_processor(model_asked(from->stray.waiting)), say_id(from->stray.id), say_id(r->id));
         break;
     case MOVE_RESEND:
         say(text, "worker: resends %s as it was;", say_id(r->id));

@@ -1,3 +1,4 @@
+/* The time index: sums of blocks, and when their entries are written. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

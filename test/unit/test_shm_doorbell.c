@@ -1,3 +1,4 @@
+/* The doorbell: one byte a sleep, listeners that come and go, and no wake-up lost. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

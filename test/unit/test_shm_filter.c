@@ -1,3 +1,4 @@
+/* The filter of forgotten records: no false negatives, few false positives, rotation. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

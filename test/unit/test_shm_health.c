@@ -1,3 +1,4 @@
+/* The shared health report: packed, unpacked, saturated. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* Leases: one holder at a time, gone with it, kept by a stopped one. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* The ledger: rows, sums against a plain recount, purges, publication and budgets. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

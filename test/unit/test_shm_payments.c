@@ -1,3 +1,4 @@
+/* The payment table: records and index, readers beside the owner, and what its death leaves. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -307,7 +308,7 @@ static void readers_never_see_a_mixture(void **state)
 {
     struct motion motion = {.stop = false};
     pthread_t owner;
-    unsigned read = 0, sent = 0;
+    unsigned read = 0, sent = 0, mixed = 0;
     open_lane(&motion.payments, *state);
     assert_int_equal(pthread_create(&owner, NULL, change, &motion), 0);
     int64_t start_ms = clock_monotonic_ms(), ms = 0;
@@ -317,13 +318,12 @@ static void readers_never_see_a_mixture(void **state)
             continue;
         read++;
         sent += s.state == PAYMENT_SENT;
-        if (!is_of_one_payment(&s))
-            fail_msg("id %llu, %lld cents, state %u", (unsigned long long)s.id.hi,
-                     (long long)s.amount_cents, (unsigned)s.state);
+        mixed += !is_of_one_payment(&s);
     }
     atomic_store(&motion.stop, true);
     pthread_join(owner, NULL);
     print_message("# %u whole records read, %u of them sent\n", read, sent);
+    assert_int_equal(mixed, 0);
     assert_true(sent > 0);
 }
 

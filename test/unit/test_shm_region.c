@@ -1,3 +1,4 @@
+/* Places, creation, attaching, access and removal of a region, and dying in the middle of it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

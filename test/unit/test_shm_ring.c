@@ -1,3 +1,4 @@
+/* The SPSC ring: order, limits, tenants that follow each other, third parties, and kills. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
