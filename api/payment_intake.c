@@ -83,7 +83,8 @@ enum payment_intake_verdict payment_intake_offer(struct payment_intake *intake,
 
     /* A record that the purge has not reached yet is a miss: the lane clears it, or keeps it if it
      * is in flight, before it takes anything newer out of a ring, and judges the copy then. */
-    if (shm_payments_find(&lane->payments, id, &known) && !is_purged(&known, generation))
+    if (shm_payments_find(&lane->payments, id, &known) == SHM_PAYMENTS_HIT &&
+        !is_purged(&known, generation))
         return judge_known(&known, amount_cents);
     return push(intake, number, lane,
                 &(struct shm_ring_entry){.id = *id,

@@ -34,17 +34,12 @@ struct lookup {
 
 static void from_record(struct finding *finding, const struct shm_payment_snapshot *payment)
 {
-    static const char *const states[] = {
-        [PAYMENT_QUEUED] = "queued",     [PAYMENT_SENT] = "sent",
-        [PAYMENT_SETTLED] = "settled",   [PAYMENT_DUPLICATE] = "duplicate",
-        [PAYMENT_CONFLICT] = "conflict", [PAYMENT_REJECTED] = "rejected",
-    };
     static const char *const processors[SHM_PROCESSORS] = {"default", "fallback"};
     /* A definite no leaves the last binding behind: it means nothing any more. */
     bool is_bound = payment->state != PAYMENT_QUEUED && payment->requested_at_us != 0;
 
     *finding = (struct finding){
-        .state = states[payment->state],
+        .state = shm_payments_state_name(payment->state),
         .processor = is_bound ? processors[payment->processor] : "none",
         .amount_cents = payment->amount_cents,
         .accepted_at_ms = payment->accepted_at_ms,
@@ -54,15 +49,16 @@ static void from_record(struct finding *finding, const struct shm_payment_snapsh
     };
 }
 
-static bool find_in_table(const struct api *api, unsigned lane, const struct uuid *id,
-                          struct finding *finding)
+static enum shm_payments_finding find_in_table(const struct api *api, unsigned lane,
+                                               const struct uuid *id, struct finding *finding)
 {
     struct shm_payment_snapshot payment;
+    enum shm_payments_finding found =
+        shm_payments_find(&api->intake.lanes[lane].payments, id, &payment);
 
-    if (!shm_payments_find(&api->intake.lanes[lane].payments, id, &payment))
-        return false;
-    from_record(finding, &payment);
-    return true;
+    if (found == SHM_PAYMENTS_HIT)
+        from_record(finding, &payment);
+    return found;
 }
 
 /* The other APIs' rings too, and those of slots without a tenant. */
@@ -87,12 +83,17 @@ static bool find_in_rings(const struct api *api, unsigned lane, const struct uui
 /* A payment stands in the table before it leaves its ring. So it is the look at the table after
  * that at the rings that cannot miss one on its way: what was in no ring any more has been in the
  * table since. The look before them is for the common case, and spares the walk along the rings. */
-static bool find(const struct api *api, const struct uuid *id, struct finding *finding)
+static enum shm_payments_finding find(const struct api *api, const struct uuid *id,
+                                      struct finding *finding)
 {
     unsigned lane = shm_payments_lane_of(&api->region, id);
+    enum shm_payments_finding found = find_in_table(api, lane, id, finding);
 
-    return find_in_table(api, lane, id, finding) || find_in_rings(api, lane, id, finding) ||
-           find_in_table(api, lane, id, finding);
+    if (found != SHM_PAYMENTS_MISS)
+        return found;
+    if (find_in_rings(api, lane, id, finding))
+        return SHM_PAYMENTS_HIT;
+    return find_in_table(api, lane, id, finding);
 }
 
 /* -------------------------------------------------------------------- answering */
@@ -143,10 +144,15 @@ static void look_again(struct api_timer *timer)
     struct lookup *lookup = H2O_STRUCT_FROM_MEMBER(struct lookup, wait.timer, timer);
     struct finding finding;
 
-    if (find(lookup->wait.api, &lookup->id, &finding))
+    enum shm_payments_finding found = find(lookup->wait.api, &lookup->id, &finding);
+
+    if (found == SHM_PAYMENTS_HIT)
         answer_found(lookup->wait.req, &lookup->id, &finding);
     else if (++lookup->looks < LOOKS_MAX)
         api_wait_again(&lookup->wait, LOOK_AGAIN_MS, look_again);
+    else if (found == SHM_PAYMENTS_IN_MOTION)
+        api_reply_unavailable(lookup->wait.api, lookup->wait.req,
+                              "the payment is being changed by a worker that does not go on");
     else
         answer_unknown(lookup->wait.api, lookup->wait.req);
 }
@@ -162,7 +168,7 @@ void route_payment(struct api *api, h2o_req_t *req, h2o_iovec_t rest)
         return;
     }
     api_count(api, SHM_API_COUNTER_lookups);
-    if (find(api, &id, &finding)) {
+    if (find(api, &id, &finding) == SHM_PAYMENTS_HIT) {
         answer_found(req, &id, &finding);
         return;
     }

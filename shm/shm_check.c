@@ -206,11 +206,11 @@ static void check_index(struct check *check)
     if (!shm_lease_is_taken(check->region, SHM_LEASE_LANE + check->lane))
         return;
     for (size_t i = 0; i < check->claim_count; i++) {
-        if (shm_payments_find(&check->payments, &check->claims[i].id, &s))
+        if (shm_payments_find(&check->payments, &check->claims[i].id, &s) != SHM_PAYMENTS_MISS)
             continue;
         look_later();
         if (stands(check, &check->claims[i]) &&
-            !shm_payments_find(&check->payments, &check->claims[i].id, &s) &&
+            shm_payments_find(&check->payments, &check->claims[i].id, &s) == SHM_PAYMENTS_MISS &&
             stands(check, &check->claims[i]))
             find(check, "record %u is not found through the index", check->claims[i].record);
     }

@@ -110,23 +110,27 @@ static bool has_id(const struct shm_payment *record, const struct uuid *id)
     return ACQUIRE(record->id_hi) == id->hi && ACQUIRE(record->id_lo) == id->lo;
 }
 
-bool shm_payments_find(const struct shm_payments *payments, const struct uuid *id,
-                       struct shm_payment_snapshot *snapshot)
+enum shm_payments_finding shm_payments_find(const struct shm_payments *payments,
+                                            const struct uuid *id,
+                                            struct shm_payment_snapshot *snapshot)
 {
+    enum shm_payments_finding finding = SHM_PAYMENTS_MISS;
     /* Pairs with the release in index_add. A chain may change under us: we end
      * in another one or step out early, and miss. */
     uint32_t link = ACQUIRE(*head_of(payments, id));
     for (int steps = 0; steps < READER_STEPS_MAX; steps++) {
         if (link == 0 || link > payments->slots)
-            return false;
+            break;
         uint32_t record = link - 1;
-        if (has_id(&payments->records[record], id) &&
-            shm_payments_read(payments, record, snapshot) && snapshot->state != PAYMENT_FREE &&
-            uuid_equal(&snapshot->id, id))
-            return true;
+        if (has_id(&payments->records[record], id)) {
+            if (!shm_payments_read(payments, record, snapshot))
+                finding = SHM_PAYMENTS_IN_MOTION;
+            else if (snapshot->state != PAYMENT_FREE && uuid_equal(&snapshot->id, id))
+                return SHM_PAYMENTS_HIT;
+        }
         link = ACQUIRE(payments->next[record]);
     }
-    return false;
+    return finding;
 }
 
 /* --------------------------------------------------------------- the owner */

@@ -58,9 +58,16 @@ const char *shm_payments_state_name(enum payment_state);
  * or damaged (its checksum, state or processor cannot be). */
 bool shm_payments_read(const struct shm_payments *, uint32_t record, struct shm_payment_snapshot *);
 
-/* Find by id: a verified hit, or false ("not known"). A bounded walk. */
-bool shm_payments_find(const struct shm_payments *, const struct uuid *,
-                       struct shm_payment_snapshot *);
+/* What came of a look for an id. The first two as truth values. */
+enum shm_payments_finding {
+    SHM_PAYMENTS_MISS = 0,
+    SHM_PAYMENTS_HIT = 1,
+    SHM_PAYMENTS_IN_MOTION = 2, /* there, and being changed for as long as we looked (or damaged) */
+};
+
+/* Find by id: a verified hit, or not. A bounded walk; the snapshot is of a hit only. */
+enum shm_payments_finding shm_payments_find(const struct shm_payments *, const struct uuid *,
+                                            struct shm_payment_snapshot *);
 
 /* ---- the owner ---- */
 

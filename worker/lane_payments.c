@@ -44,7 +44,7 @@ static void count_end(struct lane *lane, uint32_t slot)
     uuid_format(id, &payment.id);
     lane_memory_count(&lane->memory, counters[payment.state]);
     LOG_WARN("payment_ended", "lane=%u id=%s state=%s amount_cents=%" PRId64, lane->memory.number,
-             id, payment_state_name(payment.state), payment.amount_cents);
+             id, shm_payments_state_name(payment.state), payment.amount_cents);
 }
 
 /* The record changes hands: what still waits or flies for the old one is stale. */

@@ -127,7 +127,7 @@ enum payment_action {
 };
 
 /* Why an entry of a ring made no record. For counters. */
-enum payment_intake {
+enum payment_intake_outcome {
     PAYMENT_INTAKE_TAKEN,
     PAYMENT_INTAKE_COPY,     /* a copy of a payment that is here: nothing to do */
     PAYMENT_INTAKE_CONFLICT, /* a copy with another amount: not counted */
@@ -140,8 +140,8 @@ struct payment_step {
     unsigned store_count;
     struct payment_store stores[PAYMENT_STORES_MAX];
     enum payment_action action;
-    unsigned processor;         /* POST, LOOKUP, RETRY_LOOKUP */
-    enum payment_intake intake; /* INTAKE */
+    unsigned processor;                 /* POST, LOOKUP, RETRY_LOOKUP */
+    enum payment_intake_outcome intake; /* INTAKE */
 };
 
 /* One step of the automaton.

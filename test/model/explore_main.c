@@ -58,8 +58,8 @@ struct options {
 static void usage(FILE *file)
 {
     fprintf(file,
-            "usage: model [--deep] [--states-max=N]\n"
-            "       model --bounds='NAME=N ...' [--states-max=N]\n"
+            "usage: model [--deep] [--without=RULE] [--states-max=N]\n"
+            "       model --bounds='NAME=N ...' [--without=RULE] [--states-max=N]\n"
             "       model --self-test [--verbose]\n\n"
             "Visits every state that one lane can reach within small bounds, deaths between any\n"
             "two stores included, and says how the first broken promise comes about.\n\n"
@@ -69,7 +69,9 @@ static void usage(FILE *file)
             DEEP_STATES_MAX);
     model_bounds_help(file);
     fprintf(file, "  --self-test     break each rule of the protocol: each has to break a promise\n"
-                  "  --verbose       and tell how\n");
+                  "  --verbose       and tell how\n"
+                  "  --without=RULE  break one of them:\n");
+    model_rules_help(file);
 }
 
 static double cpu_s(void)
@@ -124,8 +126,10 @@ static int report(const struct total *total)
 {
     printf("# %lu states, %lu transitions, %u violations", total->states, total->transitions,
            total->broken);
-    printf(total->cut_off ? "; %u explorations were cut off\n" : "; every state was visited\n",
-           total->cut_off);
+    if (total->cut_off)
+        printf("; %u explorations were cut off\n", total->cut_off);
+    else
+        printf(total->broken ? "\n" : "; every state was visited\n");
     return total->broken > 0;
 }
 
@@ -155,13 +159,10 @@ static int run(const struct options *options)
 static bool parse(struct options *options, int argc, char **argv)
 {
     static const struct option known[] = {
-        {"deep", no_argument, NULL, 'd'},
-        {"states-max", required_argument, NULL, 'm'},
-        {"bounds", required_argument, NULL, 'b'},
-        {"self-test", no_argument, NULL, 's'},
-        {"verbose", no_argument, NULL, 'v'},
-        {"help", no_argument, NULL, 'h'},
-        {0},
+        {"deep", no_argument, NULL, 'd'},          {"states-max", required_argument, NULL, 'm'},
+        {"bounds", required_argument, NULL, 'b'},  {"self-test", no_argument, NULL, 's'},
+        {"without", required_argument, NULL, 'w'}, {"verbose", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},          {0},
     };
     const char *states_max = NULL;
     char *end;
@@ -175,7 +176,9 @@ static bool parse(struct options *options, int argc, char **argv)
             usage(stdout);
             exit(0);
         }
-        if (option == '?')
+        if (option == 'w')
+            model_rule_off = model_rule_named(optarg);
+        if (option == '?' || model_rule_off == RULES)
             return false;
     }
     options->states_max = options->deep ? DEEP_STATES_MAX : 0;
@@ -188,7 +191,7 @@ int main(int argc, char **argv)
 {
     struct options options = {0};
     if (!parse(&options, argc, argv)) {
-        usage(stderr);
+        fprintf(stderr, "model: not understood; --help says what is\n");
         return 2;
     }
     if (options.self_test)

@@ -82,6 +82,10 @@ void model_rules_before(const struct model_state *state, struct payment_view *pa
 void model_rules_after(const struct payment_view *payment, const struct payment_lane_view *lane,
                        const struct payment_event *event, struct payment_step *step);
 
+/* The rule of this name, as above but in lower case with dashes; RULES: there is none. */
+enum model_rule model_rule_named(const char *name);
+void model_rules_help(FILE *file);
+
 /* Break each rule in turn; TAP. 0: every one broke a promise. A trace in words of each goes to
  * `trace` unless that is NULL. */
 int model_self_test(FILE *trace);

@@ -1,4 +1,5 @@
 /* Each rule broken in turn, within bounds just large enough to miss it. */
+#include <ctype.h>
 #include <stdio.h>
 
 #include "test/model/explore.h"
@@ -47,12 +48,43 @@ static const struct model_bounds
 
 static const struct {
     const struct model_bounds *bounds;
-    const char *words;
+    const char *name, *words;
 } rules[RULES] = {
-#define X(name, bounds, words) [RULE_##name] = {&bounds, words},
+#define X(name, bounds, words) [RULE_##name] = {&bounds, #name, words},
     MODEL_RULES(X)
 #undef X
 };
+
+static char dashed(char c)
+{
+    return c == '_' ? '-' : (char)tolower(c);
+}
+
+static bool is_name(enum model_rule rule, const char *text)
+{
+    const char *name = rules[rule].name;
+    while (*name && dashed(*name) == *text)
+        name++, text++;
+    return !*name && !*text;
+}
+
+enum model_rule model_rule_named(const char *name)
+{
+    enum model_rule rule = RULE_NONE + 1;
+    while (rule < RULES && !is_name(rule, name))
+        rule++;
+    return rule;
+}
+
+void model_rules_help(FILE *file)
+{
+    for (enum model_rule rule = RULE_NONE + 1; rule < RULES; rule++) {
+        fprintf(file, "  ");
+        for (const char *c = rules[rule].name; *c; c++)
+            fputc(dashed(*c), file);
+        fprintf(file, "\n      %s\n", rules[rule].words);
+    }
+}
 
 static bool is_found(enum model_rule rule, FILE *trace)
 {

@@ -189,17 +189,17 @@ void say_state(struct text *text, const struct model_state *s)
     for (unsigned i = 0; i < MODEL_RECORDS; i++)
         if (s->record[i].state != PAYMENT_FREE)
             say_record(text, &s->record[i]);
-    say(text, "\n  rows from %u on:", s->first_row);
+    say(text, "\n#   rows from %u on:", s->first_row);
     for (unsigned i = 0; i < s->row_count; i++)
         say(text, " %s %u c (%s, t%u);", say_id(s->row[i].id), s->row[i].amount,
             say_processor(s->row[i].processor), s->row[i].requested_at);
-    say(text, "\n  books:");
+    say(text, "\n#   books:");
     for (unsigned p = 0; p < SHM_PROCESSORS; p++)
         for (unsigned id = 0; id < MODEL_IDS; id++)
             if (s->book[p][id].amount)
                 say(text, " %s %u c (%s, t%u%s);", say_id(id), s->book[p][id].amount,
                     say_processor(p), s->book[p][id].requested_at,
                     s->book[p][id].foreign ? ", not ours" : "");
-    say(text, "\n  purge asked for %u, applied %u; lowest bound time t%u", s->generation,
+    say(text, "\n#   purge asked for %u, applied %u; lowest bound time t%u", s->generation,
         s->purge_applied, s->lowest_bound);
 }

@@ -84,13 +84,13 @@ static void ids_are_found_and_verified(void **state)
     for (uint32_t i = 0; i < SLOTS; i++) {
         struct uuid id = id_of(1000 + i);
         assert_int_equal(shm_payments_owner_find(&payments, &id), i);
-        assert_true(shm_payments_find(&payments, &id, &s));
+        assert_int_equal(shm_payments_find(&payments, &id, &s), SHM_PAYMENTS_HIT);
         assert_int_equal(s.amount_cents, 1001 + i);
     }
     for (uint64_t n = 0; n < 1000; n++) {
         struct uuid id = id_of(n);
         assert_int_equal(shm_payments_owner_find(&payments, &id), SHM_PAYMENTS_NONE);
-        assert_false(shm_payments_find(&payments, &id, &s));
+        assert_int_equal(shm_payments_find(&payments, &id, &s), SHM_PAYMENTS_MISS);
     }
 }
 
@@ -107,12 +107,12 @@ static void what_is_gone_is_not_found(void **state)
         struct uuid old = id_of(ids[i]);
         take_away(&payments, i);
         assert_int_equal(shm_payments_owner_find(&payments, &old), SHM_PAYMENTS_NONE);
-        assert_false(shm_payments_find(&payments, &old, &s));
+        assert_int_equal(shm_payments_find(&payments, &old, &s), SHM_PAYMENTS_MISS);
         put(&payments, i, ids[i] = next_id++);
         uint32_t other = (uint32_t)(shm_fixture_random(&random) % SLOTS);
         struct uuid id = id_of(ids[other]);
         assert_int_equal(shm_payments_owner_find(&payments, &id), other);
-        assert_true(shm_payments_find(&payments, &id, &s));
+        assert_int_equal(shm_payments_find(&payments, &id, &s), SHM_PAYMENTS_HIT);
     }
 }
 
@@ -125,10 +125,10 @@ static void motion_is_not_known(void **state)
     put(&payments, 3, 5);
     shm_payments_begin_write(&payments, 3);
     assert_false(shm_payments_read(&payments, 3, &s)); /* and did not wait */
-    assert_false(shm_payments_find(&payments, &id, &s));
+    assert_int_equal(shm_payments_find(&payments, &id, &s), SHM_PAYMENTS_IN_MOTION);
     assert_int_equal(shm_payments_owner_find(&payments, &id), 3);
     shm_payments_end_write(&payments, 3);
-    assert_true(shm_payments_find(&payments, &id, &s));
+    assert_int_equal(shm_payments_find(&payments, &id, &s), SHM_PAYMENTS_HIT);
 }
 
 /* Its owner died in the middle of a change. */
@@ -143,7 +143,7 @@ static void a_new_owner_ends_the_motion(void **state)
     shm_payments_begin_write(&payments, 4); /* FREE, with half of its fields */
     atomic_store(&payments.records[4].amount_cents, 5);
     assert_int_equal(shm_payments_rebuild(&payments, NULL), STATUS_OK);
-    assert_true(shm_payments_find(&payments, &id, &s));
+    assert_int_equal(shm_payments_find(&payments, &id, &s), SHM_PAYMENTS_HIT);
     assert_true(shm_payments_read(&payments, 4, &s));
     assert_int_equal(s.state, PAYMENT_FREE);
     put(&payments, 4, 6);
@@ -201,7 +201,7 @@ static void a_wild_index_is_survived(void **state)
             atomic_store(&payments.heads[i], wild[w]);
         for (uint32_t i = 0; i < SLOTS; i++)
             atomic_store(&payments.next[i], wild[w]); /* 1 and SLOTS: circles */
-        assert_false(shm_payments_find(&payments, &id, &s));
+        assert_int_equal(shm_payments_find(&payments, &id, &s), SHM_PAYMENTS_MISS);
     }
     assert_int_equal(shm_payments_rebuild(&payments, NULL), STATUS_OK);
     id = id_of(1);
