@@ -124,6 +124,10 @@ has_ended() {
     esac
 }
 
+parent_of() {
+    sed 's/.*) . //; s/ .*//' "/proc/$1/stat" 2>/dev/null
+}
+
 stands_still() {
     [ "$(process_state "$1")" = T ]
 }
@@ -504,6 +508,8 @@ curtain() {
     local file pid
     trap '' INT TERM HUP
     play_succeeded || show_what_is_left
+    # Interrupted after starting something and before noting its id: the last child tells.
+    [ "$(parent_of "${!:-}")" != $$ ] || echo $! >"$play_dir/last-child.pid"
     for file in "$play_dir"/*.pid; do
         pid=$(cat "$file" 2>/dev/null) || continue
         # nginx takes its child with it on TERM only; the others have nothing to lose.

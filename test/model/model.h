@@ -14,6 +14,10 @@
  *   words.c      a trace in words
  *   bounds.c     bounds by name
  *
+ * Not in the model: memory order between processes (a dead worker's stores are seen in program
+ * order, which is what the release stores are for), readers in the middle of a move, a full
+ * ledger, the routing. Several lanes share no id and no byte that a lane writes.
+ *
  * Times are small numbers, 0 = none: t ms since the Epoch. The clock may show any
  * time of 2, 4 .. 2 * bounds.times at any moment, so it stands still, jumps and steps back.
  * Amounts are 1 or 2 cents, 0 = none.

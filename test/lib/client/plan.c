@@ -1,4 +1,4 @@
-#include "test/lib/poster/plan.h"
+#include "test/lib/client/plan.h"
 
 #include <stdbool.h>
 #include <stdio.h>
