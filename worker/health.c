@@ -78,6 +78,10 @@ static bool become_caller(struct health *health)
 {
     if (shm_lease_try_take(health->region, SHM_LEASE_HEALTH) != STATUS_OK)
         return false;
+    if (!shm_region_is_current(health->region)) {
+        shm_lease_give_back(health->region, SHM_LEASE_HEALTH);
+        return false; /* another region's caller may be at work */
+    }
     struct explain why;
     if (shm_region_open_health(health->region, &why) != STATUS_OK) {
         LOG_ERROR("health", "why=%s", why.text);

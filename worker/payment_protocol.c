@@ -216,6 +216,10 @@ void payment_protocol_step(struct payment_step *step, const struct payment_view 
         return;
     case PAYMENT_EVENT_EXISTS: /* rule 3: always ask */
         CHECK(sent);
+        /* Whoever inserted it, it stands in this book and must go to no other:
+         * a purge or a new owner may have it resent before the book has
+         * answered, and a definite no to that must not unbind it. */
+        pin(step, payment);
         ask(step, PAYMENT_ACTION_LOOKUP, payment->processor);
         return;
     case PAYMENT_EVENT_REFUSED:

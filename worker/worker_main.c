@@ -24,7 +24,7 @@ struct worker {
     struct lane_settings lane_settings;
     struct health *health;
     struct lane *lanes[SHM_LANES_MAX];
-    bool given_up[SHM_LANES_MAX];            /* cannot be opened: damaged */
+    bool given_up[SHM_LANES_MAX];            /* damaged: no owner could open it */
     int64_t unowned_since_ms[SHM_LANES_MAX]; /* monotonic; 0 = owned when last looked */
     unsigned lane_count;
 };
@@ -48,13 +48,14 @@ static void own_lane(struct worker *worker, unsigned number)
     }
     enum status status = shm_region_open_lane(&worker->region, number, &why);
     if (status == STATUS_OK)
-        worker->lanes[number] = lane_start(&worker->region, number, &worker->lane_settings, &why);
-    if (worker->lanes[number]) {
+        status = lane_start(&worker->lanes[number], &worker->region, number, &worker->lane_settings,
+                            &why);
+    if (status == STATUS_OK) {
         worker->lane_count++;
         return;
     }
     LOG_ERROR("lane_not_started", "lane=%u why=%s", number, why.text);
-    worker->given_up[number] = true;
+    worker->given_up[number] = status == STATUS_DAMAGED;
     shm_region_close_lane(&worker->region, number);
     shm_lease_give_back(&worker->region, SHM_LEASE_LANE + number);
 }
@@ -108,16 +109,22 @@ static void prepare_lanes(struct worker *worker)
     };
 }
 
-static void run(struct worker *worker, const sigset_t *signals)
+/* Until a signal. A process without lanes may find that its region was removed:
+ * whoever starts from now on uses another one, so it ends, to be started anew. */
+static enum status run(struct worker *worker, const sigset_t *signals, struct explain *why)
 {
     const struct timespec look = {.tv_nsec = LEASE_LOOK_MS * 1000000L};
     int signal_number;
     LOG_INFO("ready", "region=%s lanes=%u", worker->region.name, worker->region.geometry.lanes);
     do {
+        if (worker->lane_count == 0 && !shm_region_is_current(&worker->region))
+            return explain(why, STATUS_NOT_FOUND, "region %s was removed: start again",
+                           worker->region.name);
         look_for_lanes(worker);
         signal_number = sigtimedwait(signals, NULL, &look);
     } while (signal_number < 0);
     LOG_INFO("stopping", "signal=%d lanes=%u", signal_number, worker->lane_count);
+    return STATUS_OK;
 }
 
 static void stop(struct worker *worker)
@@ -166,11 +173,11 @@ int main(int argc, char **argv)
         block_signals(&signals); /* before any thread: all of them inherit the mask */
         status = start_health(&worker, &why);
         if (status == STATUS_OK)
-            run(&worker, &signals);
+            status = run(&worker, &signals, &why);
         stop(&worker);
     }
     if (status != STATUS_OK)
-        LOG_ERROR("not_started", "why=%s", why.text);
+        LOG_ERROR("failed", "why=%s", why.text);
     log_close();
     return status == STATUS_OK ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -119,7 +119,8 @@ void say_move(struct text *text, const struct model_state *from, struct model_mo
         say(text, "worker: rotates the filter;");
         break;
     case MOVE_PURGE:
-        say(text, "worker: applies purge %u;", from->generation);
+        say(text, "worker: applies purge %u%s;", from->generation,
+            move.what ? ", resending instead of asking" : "");
         break;
     case MOVE_TAKE_OVER:
         say(text, "a new worker: takes over;");

@@ -234,12 +234,13 @@ static void a_200_for_a_pinned_payment_settles_it_too(void **state)
 
 /* ----------------------------------------------------------------------- rule 3: a 422 */
 
-static void after_a_422_the_book_is_asked(void **state)
+static void after_a_422_it_is_pinned_and_the_book_is_asked(void **state)
 {
     (void)state;
     struct payment_step made = step(sent(0), event_of(PAYMENT_EVENT_EXISTS));
-    EXPECT_NO_STORE(made, LOOKUP);
+    EXPECT(made, LOOKUP, STORE(FLAGS, PAYMENT_FLAG_UNKNOWN));
     assert_int_equal(made.processor, FALLBACK);
+    EXPECT_NO_STORE(step(sent(PAYMENT_FLAG_UNKNOWN), event_of(PAYMENT_EVENT_EXISTS)), LOOKUP);
 }
 
 static void our_own_insert_settles(void **state)
@@ -726,7 +727,7 @@ int main(void)
         cmocka_unit_test(a_new_lowest_time_is_stored_first_of_all),
         cmocka_unit_test(a_200_settles_as_it_was_bound),
         cmocka_unit_test(a_200_for_a_pinned_payment_settles_it_too),
-        cmocka_unit_test(after_a_422_the_book_is_asked),
+        cmocka_unit_test(after_a_422_it_is_pinned_and_the_book_is_asked),
         cmocka_unit_test(our_own_insert_settles),
         cmocka_unit_test(our_own_insert_settles_although_the_id_was_seen),
         cmocka_unit_test(another_amount_in_the_book_is_a_conflict),
