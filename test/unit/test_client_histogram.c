@@ -1,13 +1,15 @@
 /* The histogram that every latency of the benchmarks goes through. */
-#include "test/lib/client/histogram.h"
-
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
+
 #include <stdlib.h>
 #include <string.h>
+
+#include "test/lib/client/histogram.h"
 
 static struct histogram histogram;
 

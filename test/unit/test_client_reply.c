@@ -1,13 +1,15 @@
 /* How the test clients read a reply: in pieces, with any framing, and garbage. */
-#include "test/lib/client/reply.h"
-
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
+
 #include <stdlib.h>
 #include <string.h>
+
+#include "test/lib/client/reply.h"
 
 /* Every proper beginning is PARTIAL, the whole is COMPLETE with this status and body. The bytes are
  * copied to a block of exactly their size, so that a sanitizer sees one read too far. */

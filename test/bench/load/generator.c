@@ -14,7 +14,7 @@
  * tried again. */
 static const int64_t ROUND_NS = 10 * NS_PER_MS;
 static const int64_t REOPEN_NS = 20 * NS_PER_MS;
-static const int64_t CONNECT_LIMIT_NS = 5 * NS_PER_S;
+static const int64_t CONNECT_LIMIT_NS = NS_PER_S;
 
 enum { EVENTS_MAX = 256 };
 

@@ -113,15 +113,15 @@ static void begin_audit(struct director *director, int64_t due_ns)
 {
     int64_t now_us = clock_wall_us();
     director->auditing = true;
-    director->audits[director->next_audit].at_s =
+    director->audit_out = director->next_audit++;
+    director->audits[director->audit_out].at_s =
         (double)(clock_now_ns() - director->begin_ns) / (double)NS_PER_S;
-    director->next_audit++;
     inquiry_begin(&director->inquiry, due_ns, now_us - WINDOW_FROM_US, now_us - WINDOW_TO_US);
 }
 
 static void end_audit(struct director *director)
 {
-    struct audit *audit = &director->audits[director->next_audit - 1];
+    struct audit *audit = &director->audits[director->audit_out];
     director->auditing = false;
     audit->made = true;
     audit->answers = director->inquiry.answers;
@@ -154,6 +154,9 @@ void director_turn(struct director *director, int64_t now_ns)
 {
     if (director->auditing && director->inquiry.outstanding == 0)
         end_audit(director);
+    /* One that was held up until the end is not made any more. */
+    if (now_ns >= when_ns(director, PUBLIC_SECONDS))
+        director->next_audit = AUDITS;
     int64_t stage_ns = next_stage_ns(director), audit_ns = next_audit_ns(director);
     if (audit_ns <= now_ns)
         begin_audit(director, audit_ns);

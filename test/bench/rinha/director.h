@@ -29,7 +29,7 @@ struct director {
     bool purged[PROCESSORS];
     int gateway_purge_status; /* 0: no answer */
     struct inquiry inquiry;   /* of audits and of the totals */
-    unsigned next_audit;
+    unsigned next_audit, audit_out;
     bool auditing;
     struct audit audits[AUDITS];
 };
@@ -44,7 +44,8 @@ void director_purge(struct director *director);
 /* The test begins. */
 void director_start(struct director *director, int64_t begin_ns);
 
-/* Do what is due. An audit that is still out when the next is due delays it. */
+/* Do what is due. An audit that is still out when the next is due delays it, beyond the
+ * end of the test for ever. */
 void director_turn(struct director *director, int64_t now_ns);
 
 /* When something is due next; INT64_MAX if nothing is. */

@@ -40,7 +40,7 @@ json() {
 
 # holds FILE EXPRESSION: true if it is.
 holds() {
-    [ "$(json "$1" "($2) ? 1 : 0")" = 1 ] || {
+    [ "$(json "$1" "(do { $2 }) ? 1 : 0")" = 1 ] || {
         cat "$play_dir/$1"
         false
     }
