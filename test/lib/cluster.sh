@@ -171,11 +171,18 @@ api_sockets() {
     done
 }
 
-# The kernel's choice of ports that nobody uses just now.
+# Ports that nobody listens on, below those that the kernel gives to clients: a client could take
+# one before its server does, and one that connects to a port where nobody listens could even be
+# given that very port and be connected to itself.
 free_ports() {
     perl -MIO::Socket::INET -e '
-        my @sockets = map { IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1") } 1 .. shift;
-        print join(" ", map { $_->sockport } @sockets), "\n"' "$1"
+        my %free;
+        while (keys %free < $ARGV[0]) {
+            my $port = 10000 + int rand 20000;
+            $free{$port} ||= IO::Socket::INET->new(Listen => 1, ReuseAddr => 1,
+                LocalAddr => "0.0.0.0", LocalPort => $port) or delete $free{$port};
+        }
+        print "@{[ keys %free ]}\n"' "$1"
 }
 
 # cluster_start [--apis N] [--workers N] [--balancer] [--processors-later] [PAYRING_X=value...]:

@@ -166,16 +166,33 @@ static void look_at_connections(struct generator *generator, int64_t now)
 
 /* --- requests ----------------------------------------------------------------------------- */
 
-static size_t write_post(char *out, size_t room, const struct payment *payment, const char *host)
+static char *put(char *at, const char *text, size_t size)
 {
+    memcpy(at, text, size);
+    return at + size;
+}
+
+/* Not by printf, which would be a tenth of what a request costs us. Up to 99 bytes of body: an id
+ * and the longest amount that is allowed stay below. */
+static size_t write_post(char *out, const struct payment *payment, const char *host)
+{
+    static const char HEAD[] = "POST /payments HTTP/1.1\r\nHost: ";
+    static const char LENGTH[] = "\r\nContent-Type: application/json\r\nContent-Length: ";
+    static const char BODY[] = "\r\n\r\n{\"correlationId\":\"", AMOUNT[] = "\",\"amount\":";
     static const char FRAME[] = "{\"correlationId\":\"\",\"amount\":}";
-    size_t body_size = sizeof FRAME - 1 + strlen(payment->id) + strlen(payment->amount);
-    int size = snprintf(out, room,
-                        "POST /payments HTTP/1.1\r\nHost: %s\r\n"
-                        "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n"
-                        "{\"correlationId\":\"%s\",\"amount\":%s}",
-                        host, body_size, payment->id, payment->amount);
-    return (size_t)size;
+    size_t amount_size = strlen(payment->amount);
+    size_t body_size = sizeof FRAME - 1 + PLAN_ID_SIZE - 1 + amount_size;
+    char digits[2] = {(char)('0' + body_size / 10), (char)('0' + body_size % 10)};
+    char *at = put(out, HEAD, sizeof HEAD - 1);
+    at = put(at, host, strlen(host));
+    at = put(at, LENGTH, sizeof LENGTH - 1);
+    at = put(at, digits, sizeof digits);
+    at = put(at, BODY, sizeof BODY - 1);
+    at = put(at, payment->id, PLAN_ID_SIZE - 1);
+    at = put(at, AMOUNT, sizeof AMOUNT - 1);
+    at = put(at, payment->amount, amount_size);
+    *at++ = '}';
+    return (size_t)(at - out);
 }
 
 static void send_request(struct generator *generator, struct slot *slot)
@@ -190,7 +207,7 @@ static void send_request(struct generator *generator, struct slot *slot)
                                 settings->get_path, host);
     } else {
         plan_next(&settings->plan, &slot->payment);
-        size = write_post(out, sizeof out, &slot->payment, host);
+        size = write_post(out, &slot->payment, host);
     }
     slot->sent_ns = clock_now_ns();
     connection_send(&slot->connection, out, size);

@@ -13,8 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Bytes of an amount's text and of a path: a request is written into a buffer of fixed size. */
-enum { AMOUNT_MAX = 64, PATH_BYTES_MAX = 1024 };
+/* Bytes of an amount's text and of a path: a request is written into a buffer of fixed size, with
+ * two digits of Content-Length. */
+enum { AMOUNT_MAX = 30, PATH_BYTES_MAX = 1024 };
 
 static const char USAGE[] =
     "load --target unix:PATH|HOST:PORT|http://HOST:PORT [--target ...] [options]\n"

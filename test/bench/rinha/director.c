@@ -83,6 +83,9 @@ static void on_processor_done(struct caller *caller)
         return;
     }
     director->purged[caller->number] = caller_succeeded(caller);
+    /* Whoever cannot be purged is not what we were told it is: nothing else is to be forgotten. */
+    if (!caller_succeeded(caller))
+        return;
     char headers[160];
     admin_headers(director, headers, sizeof headers);
     if (caller->number == DEFAULT)

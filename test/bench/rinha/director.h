@@ -38,7 +38,8 @@ struct director {
 void director_init(struct director *director, const struct settings *settings, struct tally *tally,
                    int epoll);
 
-/* Purge all three, one after the other; over when director_is_busy no longer. */
+/* Purge all three, one after the other, up to the first processor that refuses; over when the
+ * director is busy no longer. */
 void director_purge(struct director *director);
 
 /* The test begins. */

@@ -15,6 +15,7 @@ trap end_all EXIT
 start_and_wait() {
     local name="$1" word="$2" tries=0
     shift 2
+    : >"$play_dir/$name"
     "$@" >"$play_dir/$name" 2>"$play_dir/$name.errors" &
     started=$!
     pids="$pids $started"
