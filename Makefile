@@ -40,7 +40,7 @@ API_OBJECTS       := $(call objects_of,$(call sources_of,api))
 PROCESSOR_OBJECTS := $(call objects_of,$(wildcard test/processor/*.c))
 POSTER_OBJECTS    := $(call objects_of,$(wildcard test/lib/poster/*.c))
 CLIENT_OBJECTS    := $(call objects_of,$(wildcard test/lib/client/*.c))
-BENCH_TOOLS       := $(foreach tool,load bare rinha,$(if $(wildcard test/bench/$(tool)/*_main.c),$(tool)))
+BENCH_TOOLS       := load bare rinha
 MODEL_OBJECTS     := $(call objects_of,$(wildcard test/model/*.c))
 UNIT_SOURCES      := $(wildcard test/unit/test_*.c)
 UNIT_OBJECTS      := $(call objects_of,$(filter-out test/unit/test_%,$(wildcard test/unit/*.c)))
@@ -63,6 +63,7 @@ API_ARCHIVES    = $(B)/libapi.a $(SHM_ARCHIVES)
 help:
 	@echo 'make run            a whole gateway on port 9999 with two stand-in processors; Ctrl-C ends it'
 	@echo 'make test           everything: unit tests, the model, the stand-in, the cluster plays'
+	@echo 'make rinha          the public 60 s test against what make run has started (or RINHA_GATEWAY)'
 	@echo
 	@echo 'make all            the programs, tests and tools, in build/'
 	@echo 'make unit           the unit tests alone'
@@ -93,6 +94,15 @@ run: deps
 	@exec env --default-signal=INT,QUIT compose/local/run.sh
 test: deps
 	@exec test/lib/run-all
+
+# Processors other than the two of `make run`: RINHA_DEFAULT, RINHA_FALLBACK. `build/rinha --help`
+# tells of RINHA_OPTIONS.
+RINHA_GATEWAY  ?= http://127.0.0.1:9999
+RINHA_DEFAULT  ?= http://127.0.0.1:8001
+RINHA_FALLBACK ?= http://127.0.0.1:8002
+.PHONY: rinha
+rinha: $(B)/rinha
+	@$< --gateway $(RINHA_GATEWAY) --default $(RINHA_DEFAULT) --fallback $(RINHA_FALLBACK) $(RINHA_OPTIONS)
 
 .PHONY: unit
 unit: $(UNIT_TESTS)

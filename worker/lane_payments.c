@@ -63,8 +63,8 @@ static void follow(struct lane *lane, uint32_t slot, const struct payment_event 
     case PAYMENT_ACTION_NONE:
         return;
     case PAYMENT_ACTION_READY:
-        /* What comes back is older than what waits. What may be refused again
-         * at once (400, 429) pauses first. */
+        /* What comes back is older than what waits. A 400 would be repeated at
+         * once; after a 429 the view holds new payments back by itself. */
         if (event->kind == PAYMENT_EVENT_BAD_REQUEST)
             pause_slot(lane, slot, LANE_READY);
         else if (event->kind == PAYMENT_EVENT_INTAKE)

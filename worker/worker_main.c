@@ -18,6 +18,9 @@
 /* How often the process looks for lanes without an owner. */
 #define LEASE_LOOK_MS 100
 
+/* How often it looks whether its region still has its name. */
+#define REGION_LOOK_MS 1000
+
 struct worker {
     const struct config *config;
     struct shm_region region;
@@ -109,17 +112,32 @@ static void prepare_lanes(struct worker *worker)
     };
 }
 
-/* Until a signal. A process without lanes may find that its region was removed:
- * whoever starts from now on uses another one, so it ends, to be started anew. */
+/* false: nothing is left to do here. A region whose file was deleted by hand
+ * lives on while lanes of it are owned: what it holds is still settled, but
+ * nobody else can come to it. */
+static bool region_is_worth_it(struct worker *worker)
+{
+    bool current = shm_region_is_current(&worker->region);
+    if (!current && worker->lane_count > 0)
+        LOG_ERROR("region_deleted", "region=%s lanes=%u", worker->region.name, worker->lane_count);
+    return current || worker->lane_count > 0;
+}
+
+/* Until a signal, or until the region is gone: whoever starts from then on uses
+ * another one, so a process without lanes ends, to be started anew. */
 static enum status run(struct worker *worker, const sigset_t *signals, struct explain *why)
 {
     const struct timespec look = {.tv_nsec = LEASE_LOOK_MS * 1000000L};
+    int64_t region_seen_ms = clock_monotonic_ms();
     int signal_number;
     LOG_INFO("ready", "region=%s lanes=%u", worker->region.name, worker->region.geometry.lanes);
     do {
-        if (worker->lane_count == 0 && !shm_region_is_current(&worker->region))
-            return explain(why, STATUS_NOT_FOUND, "region %s was removed: start again",
-                           worker->region.name);
+        if (clock_monotonic_ms() - region_seen_ms >= REGION_LOOK_MS) {
+            region_seen_ms = clock_monotonic_ms();
+            if (!region_is_worth_it(worker))
+                return explain(why, STATUS_NOT_FOUND, "region %s was removed: start again",
+                               worker->region.name);
+        }
         look_for_lanes(worker);
         signal_number = sigtimedwait(signals, NULL, &look);
     } while (signal_number < 0);

@@ -26,7 +26,7 @@ void histogram_note(struct histogram *histogram, int64_t value_ns)
         value_ns = 0;
     histogram->steps[step_of(value_ns)]++;
     histogram->count++;
-    histogram->sum_ns += value_ns;
+    histogram->sum_ns += (double)value_ns;
     if (value_ns > histogram->max_ns)
         histogram->max_ns = value_ns;
 }
@@ -56,7 +56,7 @@ void histogram_write(const struct histogram *histogram, FILE *out)
     fprintf(out,
             "{\"count\":%" PRIu64 ",\"mean\":%.1f,\"p50\":%.1f,\"p90\":%.1f,\"p99\":%.1f,"
             "\"p999\":%.1f,\"max\":%.1f}",
-            count, count ? us(histogram->sum_ns) / (double)count : 0.0,
+            count, count ? histogram->sum_ns / 1000.0 / (double)count : 0.0,
             us(histogram_percentile(histogram, 50000)), us(histogram_percentile(histogram, 90000)),
             us(histogram_percentile(histogram, 99000)), us(histogram_percentile(histogram, 99900)),
             us(histogram->max_ns));

@@ -21,7 +21,8 @@ enum {
 /* All zeros is an empty one. */
 struct histogram {
     uint64_t count;
-    int64_t max_ns, sum_ns;
+    int64_t max_ns;
+    double sum_ns;
     uint64_t steps[HISTOGRAM_STEPS];
 };
 
