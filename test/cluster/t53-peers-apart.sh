@@ -66,9 +66,10 @@ ok 'everything'                        body_says 'default 1 1990'
 # A crowd of strangers at this door shuts it, and no other.
 perl -MIO::Socket::INET -e '
     my @crowd = map { IO::Socket::INET->new(PeerAddr => "127.0.0.1:$ARGV[0]") or die "$_: $!" } 1 .. 200;
-    print "here\n"; $| = 1; print ""; sleep 60' "$peer_port" >"$play_dir/crowd" 2>&1 &
+    $| = 1; print "here\n"; select undef, undef, undef, 60' "$peer_port" >"$play_dir/crowd" 2>&1 &
 echo $! >"$play_dir/crowd.pid"
 ok 'strangers crowd in'                eventually 10 grep -q here "$play_dir/crowd"
+ok 'peers have to wait'                asks 000 --max-time 0.5 "$url$path" -H "$with" -H "$version"
 ok 'clients are served'                answers 200 api0 /payments-summary
 ok 'and payments taken'                post_payment api0 "$(new_id)" 0.10
 kill_process crowd KILL
