@@ -43,8 +43,9 @@ typedef void peers_answered(struct api *, h2o_req_t *, const struct shm_window *
  * when one cannot be reached, refuses or answers anything but sums, or PAYRING_PEER_TIMEOUT_MS of
  * monotonic time pass before, the request is answered 503 with the name of who is missing. Sums
  * without a region are never given for sums with it.
- * Owner:   everything lives in the request's pool and ends with it: a client that goes away takes
- *          the questions back.
+ * Owner:   everything lives in the request's pool and ends with it, whenever that is: nothing calls
+ *          back for a request that has been answered or given up. (libh2o does not look whether an
+ *          HTTP/1 client is still there before it answers it; the deadline bounds that.)
  * Threads: names are looked up by libh2o's thread for that, everything else is the loop's.
  */
 void peers_ask(struct api *, h2o_req_t *, const struct shm_window *, peers_answered *answered);
