@@ -58,15 +58,38 @@ stays() {
 
 # --- processes ------------------------------------------------------------------------------
 
+# configure NAME PAYRING_X=value...: settings of this one alone, from its next start on, besides
+# those of all; without spaces in them. Replaces what was configured for it before.
+configure() {
+    local name="$1"
+    shift
+    printf '%s\n' "$@" >"$play_dir/$name.settings"
+}
+
+settings_of() {
+    [ ! -f "$play_dir/$1.settings" ] || cat "$play_dir/$1.settings"
+}
+
+# another_region NAME: create it; processes are of it that are configured to be. Gone at the end.
+another_region() {
+    echo "$1" >>"$play_dir/regions"
+    PAYRING_REGION="$1" build/payringctl create >>"$play_dir/create.log" 2>&1 ||
+        give_up "payringctl create $1: $(cat "$play_dir/create.log")"
+}
+
 # start_process NAME: not waiting until it is ready.
 start_process() {
     local name="$1" log="$play_dir/$1.log"
     : >>"$log"
     # Where this life of it begins in the log.
     wc -l <"$log" >"$play_dir/$name.from"
+    # shellcheck disable=SC2046  # one word for each setting
     case $name in
-    api*) env PAYRING_API_SOCKET="$play_dir/$name.sock" build/payring-api >>"$log" 2>&1 </dev/null & ;;
-    worker*) build/payring-worker >>"$log" 2>&1 </dev/null & ;;
+    api*)
+        env PAYRING_API_SOCKET="$play_dir/$name.sock" $(settings_of "$name") build/payring-api \
+            >>"$log" 2>&1 </dev/null &
+        ;;
+    worker*) env $(settings_of "$name") build/payring-worker >>"$log" 2>&1 </dev/null & ;;
     default) build/processor --listen "127.0.0.1:$default_port" --name default --fee 0.05 \
         >>"$log" 2>&1 </dev/null & ;;
     fallback) build/processor --listen "127.0.0.1:$fallback_port" --name fallback --fee 0.15 \
@@ -512,7 +535,7 @@ show_what_is_left() {
 }
 
 curtain() {
-    local file pid
+    local file pid region
     trap '' INT TERM HUP
     play_succeeded || show_what_is_left
     # Interrupted after starting something and before noting its id: the last child tells.
@@ -527,8 +550,10 @@ curtain() {
         kill -s KILL "$pid" 2>/dev/null
         wait "$pid" 2>/dev/null
     done
-    build/payringctl remove --force-lose-payments >/dev/null 2>&1
-    rm -rf "/dev/shm/$PAYRING_REGION" "/dev/shm/$PAYRING_REGION".*
+    for region in "$PAYRING_REGION" $(cat "$play_dir/regions" 2>/dev/null); do
+        PAYRING_REGION="$region" build/payringctl remove --force-lose-payments >/dev/null 2>&1
+        rm -rf "/dev/shm/$region" "/dev/shm/$region".*
+    done
     tap_end
 }
 trap curtain EXIT
