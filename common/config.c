@@ -340,7 +340,8 @@ static struct allowed describe(const struct setting *setting)
         snprintf(text, size, "none or HOST:PORT, with an IPv6 address in brackets");
         break;
     case KIND_URL:
-        snprintf(text, size, "a URL like http://HOST:PORT of at most %u bytes, without a query",
+        snprintf(text, size,
+                 "a URL like http://HOST:PORT of at most %u bytes, without user and query",
                  highest);
         break;
     }
@@ -389,6 +390,17 @@ static void look_up_variable(const struct setting *setting, char **environment, 
             given->value = *environment + length + 1;
 }
 
+/* Without its value: it may be a secret whose flag was misspelt. */
+static enum status explain_unknown_flag(const struct config_invocation *invocation,
+                                        const char *argument, struct explain *why)
+{
+    size_t length = strcspn(argument, "=");
+
+    return explain(why, STATUS_INVALID, "%s has no flag %.*s; see --help",
+                   config_program_name(invocation->program), (int)(length < 80 ? length : 80),
+                   argument);
+}
+
 /* What begins with "-"; *place moves when it takes the next argument as its value. */
 static enum status read_flag(const struct config_invocation *invocation, int *place,
                              struct given *given, struct explain *why)
@@ -404,8 +416,7 @@ static enum status read_flag(const struct config_invocation *invocation, int *pl
         return STATUS_OK;
     }
     if (setting == NULL)
-        return explain(why, STATUS_INVALID, "%s has no flag %.80s; see --help",
-                       config_program_name(invocation->program), argument);
+        return explain_unknown_flag(invocation, argument, why);
     given += setting - settings;
     snprintf(given->name, sizeof given->name, "--%s", setting->name);
     given->value = name[length] == '=' ? name + length + 1 : invocation->argv[++*place];
@@ -469,6 +480,22 @@ static void read_presets(struct config *config)
         CHECK(read_setting(&settings[i], settings[i].preset, config));
 }
 
+/* The sentence goes to the log. People put passwords and tokens into URLs, which we do not take. */
+static bool may_hold_secret(const struct setting *setting, const char *value)
+{
+    return (setting->kind == KIND_URL || setting->kind == KIND_ENDPOINT_OR_NONE) &&
+           strpbrk(value, "@?") != NULL;
+}
+
+static enum status refuse(const struct setting *setting, const struct given *given,
+                          struct explain *why)
+{
+    if (may_hold_secret(setting, given->value))
+        return explain(why, STATUS_INVALID, "%s must be %s", given->name, describe(setting).text);
+    return explain(why, STATUS_INVALID, "%s is \"%.80s\" but must be %s", given->name, given->value,
+                   describe(setting).text);
+}
+
 enum status config_load(struct config *config, const struct config_invocation *invocation,
                         struct explain *why)
 {
@@ -486,8 +513,7 @@ enum status config_load(struct config *config, const struct config_invocation *i
         if (given[i].value == NULL)
             look_up_variable(&settings[i], invocation->environment, &given[i]);
         if (given[i].value != NULL && !read_setting(&settings[i], given[i].value, config))
-            return explain(why, STATUS_INVALID, "%s is \"%.80s\" but must be %s", given[i].name,
-                           given[i].value, describe(&settings[i]).text);
+            return refuse(&settings[i], &given[i], why);
     }
     return check_together(config, invocation->program, why);
 }
