@@ -39,13 +39,16 @@ WORKER_OBJECTS    := $(call objects_of,$(call sources_of,worker))
 API_OBJECTS       := $(call objects_of,$(call sources_of,api))
 PROCESSOR_OBJECTS := $(call objects_of,$(wildcard test/processor/*.c))
 POSTER_OBJECTS    := $(call objects_of,$(wildcard test/lib/poster/*.c))
+CLIENT_OBJECTS    := $(call objects_of,$(wildcard test/lib/client/*.c))
+BENCH_TOOLS       := load bare rinha
 MODEL_OBJECTS     := $(call objects_of,$(wildcard test/model/*.c))
 UNIT_SOURCES      := $(wildcard test/unit/test_*.c)
 UNIT_OBJECTS      := $(call objects_of,$(filter-out test/unit/test_%,$(wildcard test/unit/*.c)))
 UNIT_TESTS        := $(patsubst test/unit/%.c,$(B)/unit/%,$(UNIT_SOURCES))
 
 PROGRAMS := $(B)/payring-api $(B)/payring-worker $(B)/payringctl
-TOOLS    := $(if $(PROCESSOR_OBJECTS),$(B)/processor) $(if $(POSTER_OBJECTS),$(B)/poster)
+TOOLS    := $(if $(PROCESSOR_OBJECTS),$(B)/processor) $(if $(POSTER_OBJECTS),$(B)/poster) \
+            $(addprefix $(B)/,$(BENCH_TOOLS))
 MODEL    := $(if $(MODEL_OBJECTS),$(B)/model)
 
 # Includes point one way, api and worker -> shm -> common; linking follows the same arrows.
@@ -60,6 +63,7 @@ API_ARCHIVES    = $(B)/libapi.a $(SHM_ARCHIVES)
 help:
 	@echo 'make run            a whole gateway on port 9999 with two stand-in processors; Ctrl-C ends it'
 	@echo 'make test           everything: unit tests, the model, the stand-in, the cluster plays'
+	@echo 'make rinha          the public 60 s test against what make run has started (or RINHA_GATEWAY)'
 	@echo
 	@echo 'make all            the programs, tests and tools, in build/'
 	@echo 'make unit           the unit tests alone'
@@ -91,6 +95,15 @@ run: deps
 test: deps
 	@exec test/lib/run-all
 
+# Processors other than the two of `make run`: RINHA_DEFAULT, RINHA_FALLBACK. `build/rinha --help`
+# tells of RINHA_OPTIONS.
+RINHA_GATEWAY  ?= http://127.0.0.1:9999
+RINHA_DEFAULT  ?= http://127.0.0.1:8001
+RINHA_FALLBACK ?= http://127.0.0.1:8002
+.PHONY: rinha
+rinha: $(B)/rinha
+	@$< --gateway $(RINHA_GATEWAY) --default $(RINHA_DEFAULT) --fallback $(RINHA_FALLBACK) $(RINHA_OPTIONS)
+
 .PHONY: unit
 unit: $(UNIT_TESTS)
 	@exec test/lib/run-tap $(UNIT_TESTS)
@@ -98,6 +111,7 @@ unit: $(UNIT_TESTS)
 .PHONY: model
 model: $(B)/model
 	$(B)/model $(MODEL_BOUNDS)
+	$(B)/model --self-test
 
 # The thread sanitizer of gcc 12 does not know the address layout of newer kernels: no
 # randomisation for it.
@@ -143,6 +157,7 @@ $(B)/libshm.a: $(SHM_OBJECTS)
 $(B)/libworker.a: $(WORKER_OBJECTS)
 $(B)/libapi.a: $(API_OBJECTS)
 $(B)/libunit.a: $(UNIT_OBJECTS)
+$(B)/libclient.a: $(CLIENT_OBJECTS)
 
 link = $(call say,link $@)$(LINK) -o $@ $^ $(LIBRARIES) $(1)
 
@@ -153,22 +168,28 @@ $(B)/payring-worker: $(B)/worker/worker_main.o $(WORKER_ARCHIVES)
 $(B)/payringctl: $(B)/shm/payringctl_main.o $(SHM_ARCHIVES)
 	$(call link)
 
-# The stand-in processor and the poster judge the gateway: they share no code with it.
+# What judges the gateway shares no code with it.
 $(B)/processor: $(PROCESSOR_OBJECTS)
 	$(call link)
-$(B)/poster: $(POSTER_OBJECTS)
+$(B)/poster: $(POSTER_OBJECTS) $(B)/libclient.a
 	$(call link)
+define bench_tool
+$(B)/$(1): $(call objects_of,$(wildcard test/bench/$(1)/*.c)) $(B)/libclient.a
+	$$(call link,-lm)
+endef
+$(foreach tool,$(BENCH_TOOLS),$(eval $(call bench_tool,$(tool))))
 
 # The model explores the very object that the worker runs.
-$(B)/model: $(MODEL_OBJECTS) $(B)/worker/payment_protocol.o $(COMMON_ARCHIVES)
+$(B)/model: $(MODEL_OBJECTS) $(B)/worker/payment_protocol.o $(SHM_ARCHIVES)
 	$(call link)
 
 # A unit test is linked with the rooms that it includes from and those below them, so that it
 # builds while another room does not.
-rooms_of = $(shell grep -ohE '^\#include "(common|shm|worker|api)/' $(1) | cut -d'"' -f2 | sort -u)
+rooms_of = $(shell grep -ohE '^\#include "(common|shm|worker|api|test/lib/client)/' $(1) | cut -d'"' -f2 | sort -u)
 archives_for = $(if $(filter api/,$(1)),$(B)/libapi.a) \
                $(if $(filter worker/,$(1)),$(B)/libworker.a) \
-               $(if $(filter api/ worker/ shm/,$(1)),$(B)/libshm.a) $(B)/libcommon.a
+               $(if $(filter api/ worker/ shm/,$(1)),$(B)/libshm.a) $(B)/libcommon.a \
+               $(if $(filter test/lib/client/,$(1)),$(B)/libclient.a)
 define unit_test
 $(B)/unit/$(1): $(B)/test/unit/$(1).o $(if $(UNIT_OBJECTS),$(B)/libunit.a) \
                 $(call archives_for,$(call rooms_of,test/unit/$(1).c $(patsubst $(B)/%.o,%.c,$(UNIT_OBJECTS))))

@@ -33,6 +33,7 @@ struct api {
     struct api_timer heartbeat;
     struct api_server *server; /* set by main, between begin and end */
     unsigned waiting;          /* requests that wait for a timer */
+    unsigned asking;           /* those of them that wait for peers */
     char retry_after[12];      /* PAYRING_RETRY_AFTER_S as text */
 };
 

@@ -17,7 +17,8 @@ static int new_socket(int family)
 /* ---------------------------------------------------------------------- unix */
 
 /* Make way for a new socket if the path is free or holds what a dead server left. */
-static enum status make_way(const struct sockaddr_un *address, struct explain *why)
+static enum status make_way(const char *setting, const struct sockaddr_un *address,
+                            struct explain *why)
 {
     struct stat file;
 
@@ -25,7 +26,7 @@ static enum status make_way(const struct sockaddr_un *address, struct explain *w
         return STATUS_OK; /* nothing there, or bind will say what is wrong */
     /* Connecting to a plain file is refused too: it must not be taken for a dead socket. */
     if (!S_ISSOCK(file.st_mode))
-        return explain(why, STATUS_EXISTS, "PAYRING_API_SOCKET: %s exists and is not a socket",
+        return explain(why, STATUS_EXISTS, "%s: %s exists and is not a socket", setting,
                        address->sun_path);
     int probe = new_socket(AF_UNIX);
     int result = probe < 0 ? -1 : connect(probe, (const struct sockaddr *)address, sizeof *address);
@@ -33,11 +34,10 @@ static enum status make_way(const struct sockaddr_un *address, struct explain *w
     if (probe >= 0)
         close(probe);
     if (!is_dead)
-        return explain(why, STATUS_BUSY,
-                       "PAYRING_API_SOCKET: another process is listening on %s, or may be",
-                       address->sun_path);
+        return explain(why, STATUS_BUSY, "%s: another process is listening on %s, or may be",
+                       setting, address->sun_path);
     if (unlink(address->sun_path) != 0 && errno != ENOENT)
-        return explain(why, STATUS_SYSTEM, "PAYRING_API_SOCKET: %s cannot be replaced: %m",
+        return explain(why, STATUS_SYSTEM, "%s: %s cannot be replaced: %m", setting,
                        address->sun_path);
     return STATUS_OK;
 }
@@ -51,24 +51,24 @@ static int bind_with_mode(int fd, const struct sockaddr_un *address, mode_t mode
     return result;
 }
 
-int api_listen_unix(const char *path, mode_t mode, struct api_listen_path *made,
-                    struct explain *why)
+int api_listen_unix(const char *setting, const char *path, mode_t mode,
+                    struct api_listen_path *made, struct explain *why)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct stat file;
 
     memcpy(address.sun_path, path, strnlen(path, sizeof address.sun_path - 1));
-    if (make_way(&address, why) != STATUS_OK)
+    if (make_way(setting, &address, why) != STATUS_OK)
         return -1;
     int fd = new_socket(AF_UNIX);
     if (fd < 0 || bind_with_mode(fd, &address, mode) != 0 || lstat(path, &file) != 0) {
-        explain_in(why, "PAYRING_API_SOCKET: cannot listen on %s: %m", path);
+        explain_in(why, "%s: cannot listen on %s: %m", setting, path);
         goto fail;
     }
     *made = (struct api_listen_path){.path = path, .device = file.st_dev, .inode = file.st_ino};
     if (listen(fd, API_LISTEN_BACKLOG) == 0)
         return fd;
-    explain_in(why, "PAYRING_API_SOCKET: cannot listen on %s: %m", path);
+    explain_in(why, "%s: cannot listen on %s: %m", setting, path);
     api_listen_remove(made);
 fail:
     if (fd >= 0)
@@ -135,21 +135,20 @@ static int listen_on_all(const struct addrinfo *list, int fds[static API_LISTEN_
     return count > 0 ? count : -1;
 }
 
-int api_listen_tcp(const struct config_endpoint *endpoint, int fds[static API_LISTEN_TCP_MAX],
-                   struct explain *why)
+int api_listen_tcp(const char *setting, const struct config_endpoint *endpoint,
+                   int fds[static API_LISTEN_TCP_MAX], struct explain *why)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
     struct addrinfo *list;
 
     int error = getaddrinfo(endpoint->host, endpoint->port, &hints, &list);
     if (error != 0) {
-        explain_in(why, "PAYRING_API_TCP: %s is no address: %s", endpoint->host,
-                   gai_strerror(error));
+        explain_in(why, "%s: %s is no address: %s", setting, endpoint->host, gai_strerror(error));
         return -1;
     }
     int count = listen_on_all(list, fds);
     if (count < 0)
-        explain_in(why, "PAYRING_API_TCP: cannot listen on %s, port %s: %m", endpoint->host,
+        explain_in(why, "%s: cannot listen on %s, port %s: %m", setting, endpoint->host,
                    endpoint->port);
     freeaddrinfo(list);
     return count;

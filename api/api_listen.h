@@ -1,4 +1,5 @@
-/* The sockets that the API listens on. Nothing of libh2o. */
+/* The sockets that the API listens on. Nothing of libh2o. A failure is one sentence that begins
+ * with `setting`, the name of what the address comes from. */
 #ifndef PAYRING_API_LISTEN_H
 #define PAYRING_API_LISTEN_H
 
@@ -21,24 +22,24 @@ struct api_listen_path {
     ino_t inode;
 };
 
-/* Listen on `path`; returns the descriptor (close-on-exec, non-blocking), or -1 and one sentence
- * that names PAYRING_API_SOCKET.
+/* Listen on `path`; returns the descriptor (close-on-exec, non-blocking), or -1 and a
+ * sentence.
  *
  * What a dead server left there is removed: a socket on which nobody accepts. Anything else is not
  * ours to remove and is an error. The file has exactly `mode`, from its first moment on, whatever
  * the umask. `made` keeps `path` by reference.
  * Caller:  one thread; the process's umask changes for an instant.
  */
-int api_listen_unix(const char *path, mode_t mode, struct api_listen_path *made,
-                    struct explain *why);
+int api_listen_unix(const char *setting, const char *path, mode_t mode,
+                    struct api_listen_path *made, struct explain *why);
 
 /* Remove the path, if it is still the file that we made: a successor may have taken the place.
  * New clients are refused from now on, those that are connected are not touched. */
 void api_listen_remove(struct api_listen_path *);
 
-/* Listen on every address that the host name stands for; returns how many (at least 1), or -1 and
- * one sentence that names PAYRING_API_TCP. */
-int api_listen_tcp(const struct config_endpoint *, int fds[static API_LISTEN_TCP_MAX],
-                   struct explain *why);
+/* Listen on every address that the host name stands for; returns how many (at least 1), or -1 and a
+ * sentence. */
+int api_listen_tcp(const char *setting, const struct config_endpoint *,
+                   int fds[static API_LISTEN_TCP_MAX], struct explain *why);
 
 #endif

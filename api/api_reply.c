@@ -53,6 +53,13 @@ void api_reply_json(h2o_req_t *req, int status, const char *body, size_t length)
     reply(req, status, body, length);
 }
 
+void api_reply_text(h2o_req_t *req, int status, const char *body, size_t length)
+{
+    h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_CONTENT_TYPE, NULL,
+                   H2O_STRLIT("text/plain"));
+    reply(req, status, body, length);
+}
+
 /* What is not printable ASCII cannot be trusted to be UTF-8 either. */
 static char *put_escaped(char *to, const char *text)
 {

@@ -14,6 +14,7 @@
 
 void api_reply_empty(h2o_req_t *, int status);
 void api_reply_json(h2o_req_t *, int status, const char *body, size_t length);
+void api_reply_text(h2o_req_t *, int status, const char *body, size_t length);
 
 /* {"error":"…"} or {"error":"…","field":"…"} (field NULL: without it). Both are copied and
  * escaped: what a client sent can be in them. */

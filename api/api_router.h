@@ -16,6 +16,8 @@ api_route route_summary;  /* GET /payments-summary */
 api_route route_purge;    /* POST /purge-payments */
 api_route route_health;   /* GET /healthz */
 
+api_route route_peer_summary; /* GET /internal/summary, of peers */
+
 /* The server's handler; the owner is a struct api.
  *
  * The path is compared byte for byte as it came, up to the "?". libh2o would take
@@ -23,5 +25,9 @@ api_route route_health;   /* GET /healthz */
  * one. Who else looks at paths (a balancer's rules, a log) then sees what we see.
  */
 void api_router_answer(void *api, h2o_req_t *req);
+
+/* The same for the listener of peers, with routes of its own: what is answered here is at no path
+ * of the other listeners, nor the other way round. Without the secret there is nothing but 403. */
+void api_router_answer_peer(void *api, h2o_req_t *req);
 
 #endif

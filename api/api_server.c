@@ -35,32 +35,43 @@
 #define STOP_GRACE_MS   1000
 #define STOP_CUT_OFF_MS 200
 
+struct door;
+
 struct listener {
-    struct api_server *server;
+    struct door *door;
     h2o_socket_t *socket;
 };
 
 /* libh2o owns the socket and tells us when it closes it. */
 struct connection {
-    struct api_server *server;
+    struct door *door;
     h2o_socket_t *socket;
     struct connection *next, *previous;
 };
 
 struct handler {
     h2o_handler_t super;
+    struct door *door;
+};
+
+/* A crowd at one door does not shut the others. */
+struct door {
     struct api_server *server;
+    api_server_handler *answer;
+    h2o_hostconf_t *hosts[2]; /* libh2o chooses among these by the Host header: there is one */
+    h2o_accept_ctx_t accept;
+    struct listener listeners[LISTENERS_MAX];
+    unsigned listener_count;
+    bool accepting;
+    uint32_t connection_count, max_connections;
 };
 
 struct api_server {
     h2o_globalconf_t config;
     h2o_context_t context;
-    h2o_accept_ctx_t accept;
     struct api_server_settings settings;
 
-    struct listener listeners[LISTENERS_MAX];
-    unsigned listener_count;
-    bool accepting;
+    struct door doors[API_SERVER_DOORS];
     bool is_short; /* of descriptors, since the last connection that was taken */
     struct api_timer resume;
 
@@ -84,7 +95,7 @@ static void resume_accepting(struct api_server *server);
 static void on_connection_closed(void *data)
 {
     struct connection *connection = data;
-    struct api_server *server = connection->server;
+    struct api_server *server = connection->door->server;
 
     if (connection->next != NULL)
         connection->next->previous = connection->previous;
@@ -93,31 +104,33 @@ static void on_connection_closed(void *data)
     else
         server->connections = connection->next;
     server->connection_count--;
+    connection->door->connection_count--;
     free(connection);
     resume_accepting(server);
 }
 
-static void take_connection(struct api_server *server, h2o_socket_t *socket)
+static void take_connection(struct door *door, h2o_socket_t *socket)
 {
+    struct api_server *server = door->server;
     struct connection *connection = h2o_mem_alloc(sizeof *connection);
 
-    *connection =
-        (struct connection){.server = server, .socket = socket, .next = server->connections};
+    *connection = (struct connection){.door = door, .socket = socket, .next = server->connections};
     if (connection->next != NULL)
         connection->next->previous = connection;
     server->connections = connection;
     server->connection_count++;
+    door->connection_count++;
     server->is_short = false;
     socket->on_close.cb = on_connection_closed;
     socket->on_close.data = connection;
-    h2o_accept(&server->accept, socket);
+    h2o_accept(&door->accept, socket);
 }
 
-static void pause_accepting(struct api_server *server)
+static void pause_accepting(struct door *door)
 {
-    for (unsigned i = 0; i < server->listener_count; i++)
-        h2o_socket_read_stop(server->listeners[i].socket);
-    server->accepting = false;
+    for (unsigned i = 0; i < door->listener_count; i++)
+        h2o_socket_read_stop(door->listeners[i].socket);
+    door->accepting = false;
 }
 
 static void on_pause_over(struct api_timer *timer)
@@ -134,7 +147,8 @@ static void pause_for_descriptors(struct api_server *server)
                  strerror(errno));
     server->is_short = true;
     server->accept_paused++;
-    pause_accepting(server);
+    for (int i = 0; i < API_SERVER_DOORS; i++)
+        pause_accepting(&server->doors[i]);
     api_timers_set(server->settings.timers, &server->resume, clock_monotonic_ms() + ACCEPT_PAUSE_MS,
                    on_pause_over);
 }
@@ -145,19 +159,19 @@ static bool accept_one(struct listener *listener)
     errno = 0;
     h2o_socket_t *socket = h2o_evloop_socket_accept(listener->socket);
     if (socket != NULL) {
-        take_connection(listener->server, socket);
+        take_connection(listener->door, socket);
         return true;
     }
     if (errno == ECONNABORTED || errno == EINTR)
         return true; /* that one went away: look for the next */
     if (errno != EAGAIN)
-        pause_for_descriptors(listener->server);
+        pause_for_descriptors(listener->door->server);
     return false;
 }
 
-static bool is_crowded(const struct api_server *server)
+static bool is_crowded(const struct door *door)
 {
-    return server->connection_count >= server->settings.max_connections;
+    return door->connection_count >= door->max_connections;
 }
 
 static void on_accept(h2o_socket_t *socket, const char *error)
@@ -167,31 +181,38 @@ static void on_accept(h2o_socket_t *socket, const char *error)
 
     if (error != NULL)
         return;
-    while (accepts++ < ACCEPTS_PER_TURN && !is_crowded(listener->server) && accept_one(listener))
+    while (accepts++ < ACCEPTS_PER_TURN && !is_crowded(listener->door) && accept_one(listener))
         continue;
-    if (is_crowded(listener->server))
-        pause_accepting(listener->server); /* until a connection ends */
+    if (is_crowded(listener->door))
+        pause_accepting(listener->door); /* until a connection of it ends */
+}
+
+static void open_door(struct door *door)
+{
+    if (door->accepting || is_crowded(door))
+        return;
+    for (unsigned i = 0; i < door->listener_count; i++)
+        h2o_socket_read_start(door->listeners[i].socket, on_accept);
+    door->accepting = true;
 }
 
 static void resume_accepting(struct api_server *server)
 {
-    if (server->accepting || is_crowded(server))
-        return;
     api_timers_cancel(&server->resume);
-    for (unsigned i = 0; i < server->listener_count; i++)
-        h2o_socket_read_start(server->listeners[i].socket, on_accept);
-    server->accepting = true;
+    for (int i = 0; i < API_SERVER_DOORS; i++)
+        open_door(&server->doors[i]);
 }
 
-void api_server_listen(struct api_server *server, int fd)
+void api_server_listen(struct api_server *server, enum api_server_door which, int fd)
 {
-    CHECK(server->listener_count < LISTENERS_MAX);
-    struct listener *listener = &server->listeners[server->listener_count++];
-    listener->server = server;
+    struct door *door = &server->doors[which];
+    CHECK(door->listener_count < LISTENERS_MAX);
+    struct listener *listener = &door->listeners[door->listener_count++];
+    listener->door = door;
     listener->socket =
         h2o_evloop_socket_create(server->context.loop, fd, H2O_SOCKET_FLAG_DONT_READ);
     listener->socket->data = listener;
-    if (server->accepting)
+    if (door->accepting)
         h2o_socket_read_start(listener->socket, on_accept);
 }
 
@@ -230,12 +251,12 @@ static enum status watch_signals(struct api_server *server, struct explain *why)
 
 /* --------------------------------------------------------- creating */
 
-/* How many connections there are descriptors for. Those that are not connections come first:
+/* How many clients there are descriptors for, besides the `needed` others. Those come first:
  * without one for a doorbell, a lane would sleep on. */
-static uint32_t raise_descriptor_limit(uint32_t max_connections)
+static uint32_t raise_descriptor_limit(uint32_t max_connections, uint32_t needed)
 {
     struct rlimit limit;
-    rlim_t wanted = (rlim_t)max_connections + OTHER_DESCRIPTORS;
+    rlim_t wanted = (rlim_t)max_connections + needed;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
         return max_connections;
@@ -243,7 +264,7 @@ static uint32_t raise_descriptor_limit(uint32_t max_connections)
     (void)setrlimit(RLIMIT_NOFILE, &limit);
     if (limit.rlim_cur == wanted)
         return max_connections;
-    rlim_t others = limit.rlim_cur / 2 < OTHER_DESCRIPTORS ? limit.rlim_cur / 2 : OTHER_DESCRIPTORS;
+    rlim_t others = limit.rlim_cur / 2 < needed ? limit.rlim_cur / 2 : needed;
     uint32_t left = (uint32_t)(limit.rlim_cur - others);
     LOG_WARN("few_descriptors", "limit=%ju PAYRING_MAX_CONNECTIONS=%" PRIu32 " instead=%" PRIu32,
              (uintmax_t)limit.rlim_cur, max_connections, left);
@@ -252,18 +273,34 @@ static uint32_t raise_descriptor_limit(uint32_t max_connections)
 
 static int on_request(h2o_handler_t *super, h2o_req_t *req)
 {
-    struct api_server *server = H2O_STRUCT_FROM_MEMBER(struct handler, super, super)->server;
+    struct door *door = H2O_STRUCT_FROM_MEMBER(struct handler, super, super)->door;
 
-    server->settings.handler(server->settings.owner, req);
+    door->answer(door->server->settings.owner, req);
     return 0;
 }
 
-static void handle(struct api_server *server, h2o_pathconf_t *path)
+static void handle(struct door *door, h2o_pathconf_t *path)
 {
     struct handler *handler = (struct handler *)h2o_create_handler(path, sizeof *handler);
 
     handler->super.on_req = on_request;
-    handler->server = server;
+    handler->door = door;
+}
+
+static void make_door(struct api_server *server, enum api_server_door which, const char *name)
+{
+    struct door *door = &server->doors[which];
+    h2o_hostconf_t *host =
+        h2o_config_register_host(&server->config, h2o_iovec_init(name, strlen(name)), 65535);
+
+    *door = (struct door){.server = server,
+                          .answer = server->settings.doors[which].handler,
+                          .max_connections = server->settings.doors[which].max_connections,
+                          .hosts = {host, NULL},
+                          .accepting = true};
+    door->accept = (h2o_accept_ctx_t){.ctx = &server->context, .hosts = door->hosts};
+    handle(door, h2o_config_register_path(host, "/", 0));
+    handle(door, &host->fallback_path); /* "OPTIONS *" and the like */
 }
 
 static void configure(struct api_server *server)
@@ -277,10 +314,8 @@ static void configure(struct api_server *server)
     /* No HTTP/2, by upgrade or by preface: its rapid resets were never answered in this version. */
     config->http1.upgrade_to_http2 = 0;
     config->http2.callbacks = (h2o_protocol_callbacks_t){NULL, NULL};
-    h2o_hostconf_t *host =
-        h2o_config_register_host(config, h2o_iovec_init(H2O_STRLIT("default")), 65535);
-    handle(server, h2o_config_register_path(host, "/", 0));
-    handle(server, &host->fallback_path); /* "OPTIONS *" and the like */
+    make_door(server, API_SERVER_CLIENTS, "default");
+    make_door(server, API_SERVER_PEERS, "peers");
 }
 
 struct api_server *api_server_create(const struct api_server_settings *settings,
@@ -293,11 +328,12 @@ struct api_server *api_server_create(const struct api_server_settings *settings,
         return NULL;
     }
     server->settings = *settings;
-    server->accepting = true;
-    server->settings.max_connections = raise_descriptor_limit(settings->max_connections);
     configure(server);
+    server->doors[API_SERVER_CLIENTS].max_connections =
+        raise_descriptor_limit(settings->doors[API_SERVER_CLIENTS].max_connections,
+                               settings->doors[API_SERVER_PEERS].max_connections +
+                                   settings->own_connections + OTHER_DESCRIPTORS);
     h2o_context_init(&server->context, h2o_evloop_create(), &server->config);
-    server->accept = (h2o_accept_ctx_t){.ctx = &server->context, .hosts = server->config.hosts};
     server->now_ms = clock_monotonic_ms();
     return watch_signals(server, why) == STATUS_OK ? server : NULL;
 }
@@ -327,14 +363,13 @@ int api_server_run(struct api_server *server)
 
 /* The kernel has told these clients that they are connected: closing the listener would reset them.
  */
-static void close_listeners(struct api_server *server)
+static void close_listeners(struct door *door)
 {
-    for (unsigned i = 0; i < server->listener_count; i++)
-        while (!is_crowded(server) && accept_one(&server->listeners[i]))
+    for (unsigned i = 0; i < door->listener_count; i++)
+        while (!is_crowded(door) && accept_one(&door->listeners[i]))
             continue;
-    api_timers_cancel(&server->resume);
-    while (server->listener_count > 0)
-        h2o_socket_close(server->listeners[--server->listener_count].socket);
+    while (door->listener_count > 0)
+        h2o_socket_close(door->listeners[--door->listener_count].socket);
 }
 
 /* libh2o keeps a request's bytes in `input` until it is answered: none there, none asked. */
@@ -356,7 +391,9 @@ void api_server_stop(struct api_server *server, uint32_t timeout_ms)
     int64_t begin_ms = clock_monotonic_ms();
     int64_t grace_ms = timeout_ms < STOP_GRACE_MS ? timeout_ms : STOP_GRACE_MS;
 
-    close_listeners(server);
+    for (int i = 0; i < API_SERVER_DOORS; i++)
+        close_listeners(&server->doors[i]);
+    api_timers_cancel(&server->resume);
     h2o_context_request_shutdown(&server->context);
     finish_until(server, begin_ms + grace_ms);
     while (server->connection_count > 0 && server->now_ms < begin_ms + timeout_ms &&

@@ -30,12 +30,23 @@ struct st_h2o_req_t; /* h2o_req_t */
  * hang what waits for it on that. */
 typedef void api_server_handler(void *owner, struct st_h2o_req_t *);
 
+/* Who comes through a listener. Each door has a handler of its own, and only the listeners that
+ * were opened for a door lead to it, whatever a request says of its host or path. */
+enum api_server_door {
+    API_SERVER_CLIENTS,
+    API_SERVER_PEERS,
+    API_SERVER_DOORS,
+};
+
 struct api_server_settings {
     uint32_t body_limit;         /* bytes; a longer body is answered 413 */
-    uint32_t max_connections;    /* more wait in the listeners' backlog */
     uint32_t request_timeout_ms; /* for headers and body together, and between two requests */
+    uint32_t own_connections;    /* that the handlers open themselves, at most */
     struct api_timers *timers;   /* rung by the loop */
-    api_server_handler *handler;
+    struct {
+        uint32_t max_connections; /* more wait in the listeners' backlog */
+        api_server_handler *handler;
+    } doors[API_SERVER_DOORS];
     void *owner;
 };
 
@@ -49,15 +60,15 @@ struct api_server_counts {
 /* NULL: `why` says why. The settings are copied.
  *
  * SIGTERM and SIGINT are taken from here on: they end api_server_run, and a second one ends
- * api_server_stop. Raises the soft limit of descriptors as far as max_connections needs; where the
- * hard limit is too low for that, it takes fewer connections and says so in the log.
+ * api_server_stop. Raises the soft limit of descriptors as far as all connections need; where the
+ * hard limit is too low for that, it takes fewer of clients and says so in the log.
  *
  * There is one server in a process and it ends with it: libh2o 2.2 does not free all of a context.
  */
 struct api_server *api_server_create(const struct api_server_settings *, struct explain *why);
 
 /* Serve a listening socket (non-blocking); it is the server's from now on. */
-void api_server_listen(struct api_server *, int fd);
+void api_server_listen(struct api_server *, enum api_server_door, int fd);
 
 /* Serve until a signal comes; returns it. Idle, it wakes up only for the timers. */
 int api_server_run(struct api_server *);

@@ -9,6 +9,8 @@ static void end(void *data)
 
     api_timers_cancel(&wait->timer);
     wait->api->waiting--;
+    if (wait->ended != NULL)
+        wait->ended(wait);
 }
 
 void *api_wait_begin(struct api *api, h2o_req_t *req, size_t size)

@@ -12,6 +12,7 @@ struct api_wait {
     struct api_timer timer;
     struct api *api;
     h2o_req_t *req;
+    void (*ended)(struct api_wait *); /* NULL: nothing else has to be given back at its end */
 };
 
 /* Make room for `size` bytes that begin with a struct api_wait; NULL: API_WAITING_MAX requests are

@@ -19,6 +19,9 @@ enum kind {
     KIND_NAME,
     KIND_PATH_OR_NONE,
     KIND_ENDPOINT_OR_NONE,
+    KIND_ADDRESS_OR_NONE,
+    KIND_PEERS,
+    KIND_SECRET,
     KIND_URL,
 };
 
@@ -98,6 +101,17 @@ static const struct setting settings[] = {
     NUMBER("retry-after-s", API, retry_after_s, "1", 1, 3600, "Retry-After of an answer 503"),
     NUMBER("stop-timeout-ms", API | WORKER, stop_timeout_ms, "5000", 0, 600000,
            "ms to finish what is in flight when told to stop"),
+
+    {"peers", API, KIND_PEERS, offsetof(struct config, peers), "none", 0, 0, NULL,
+     "gateways of other regions, whose sums GET /payments-summary adds to its own"},
+    NUMBER("peer-timeout-ms", API, peer_timeout_ms, "200", 10, 10000,
+           "ms for all peers to answer; then the summary is a 503 that names who has not"),
+    {"peer-listen", API, KIND_ADDRESS_OR_NONE, offsetof(struct config, peer_listen), "none", 0, 0,
+     NULL, "address of its own where peers are answered, and nobody else"},
+    {"peer-secret", API, KIND_SECRET, offsetof(struct config, peer_secret), "none", 0, 0, NULL,
+     "what all peers know and nobody else"},
+    TEXT("peer-secret-file", API, KIND_PATH_OR_NONE, peer_secret_file, "none",
+         "file that holds the peers' secret in one line"),
 
     TEXT("default-url", WORKER, KIND_URL, default_url, "http://payment-processor-default:8080",
          "the default payment processor, the cheaper one"),
@@ -271,6 +285,63 @@ static bool read_endpoint_or_none(const char *text, struct config_endpoint *endp
     return rest != NULL && *rest == '\0' && endpoint->port[0] != '\0';
 }
 
+/* What follows "unix:". */
+static bool read_socket_path(const char *text, size_t length, struct config_address *address)
+{
+    if (length == 0 || length >= sizeof address->path || text[0] != '/')
+        return false;
+    memcpy(address->path, text, length);
+    address->path[length] = '\0';
+    return true;
+}
+
+static bool read_address(const char *text, struct config_address *address)
+{
+    *address = (struct config_address){.path = ""};
+    if (strncmp(text, "unix:", 5) == 0)
+        return read_socket_path(text + 5, strlen(text + 5), address);
+    return read_endpoint_or_none(text, &address->tcp);
+}
+
+/* http://HOST:PORT or unix:/PATH, and nothing after it. */
+static bool read_peer(const char *text, size_t length, struct config_peer *peer)
+{
+    *peer = (struct config_peer){.name = ""};
+    if (length >= sizeof peer->name)
+        return false;
+    memcpy(peer->name, text, length);
+    peer->name[length] = '\0';
+    if (strncmp(peer->name, "unix:", 5) == 0)
+        return read_socket_path(peer->name + 5, length - 5, &peer->address);
+    if (strncmp(peer->name, "http://", 7) != 0)
+        return false;
+    const char *rest = read_endpoint(peer->name + 7, &peer->address.tcp);
+    return rest != NULL && *rest == '\0' && peer->address.tcp.port[0] != '\0';
+}
+
+static bool read_peers(const char *text, struct config *config)
+{
+    config->peer_count = 0;
+    if (strcmp(text, "none") == 0)
+        return true;
+    for (bool more = true; more; text++) {
+        size_t length = strcspn(text, ",");
+        if (config->peer_count == CONFIG_PEERS_MAX ||
+            !read_peer(text, length, &config->peers[config->peer_count]))
+            return false;
+        config->peer_count++;
+        text += length;
+        more = *text == ',';
+    }
+    return true;
+}
+
+static bool read_secret(const char *text, char *secret)
+{
+    memset(secret, 0, SECRET_SIZE);
+    return strcmp(text, "none") == 0 || secret_set(secret, text, strlen(text));
+}
+
 static bool read_setting(const struct setting *setting, const char *text, struct config *config)
 {
     void *field = (char *)config + setting->field;
@@ -283,6 +354,12 @@ static bool read_setting(const struct setting *setting, const char *text, struct
         return read_text(setting, text, field);
     case KIND_ENDPOINT_OR_NONE:
         return read_endpoint_or_none(text, field);
+    case KIND_ADDRESS_OR_NONE:
+        return read_address(text, field);
+    case KIND_PEERS:
+        return read_peers(text, config);
+    case KIND_SECRET:
+        return read_secret(text, field);
     case KIND_CHOICE:
         return read_choice(setting->choices, text, field);
     case KIND_SWITCH:
@@ -338,6 +415,17 @@ static struct allowed describe(const struct setting *setting)
         break;
     case KIND_ENDPOINT_OR_NONE:
         snprintf(text, size, "none or HOST:PORT, with an IPv6 address in brackets");
+        break;
+    case KIND_ADDRESS_OR_NONE:
+        snprintf(text, size, "none, HOST:PORT with an IPv6 address in brackets, or unix:/PATH");
+        break;
+    case KIND_PEERS:
+        snprintf(text, size,
+                 "none or at most %u of http://HOST:PORT and unix:/PATH with commas between them",
+                 CONFIG_PEERS_MAX);
+        break;
+    case KIND_SECRET:
+        snprintf(text, size, "none or " SECRET_RULE);
         break;
     case KIND_URL:
         snprintf(text, size,
@@ -415,6 +503,11 @@ static enum status read_flag(const struct config_invocation *invocation, int *pl
         *flag->given = true;
         return STATUS_OK;
     }
+    if (setting != NULL && setting->kind == KIND_SECRET)
+        return explain(why, STATUS_INVALID,
+                       "--%s is no flag, since every user can read command lines; it is a variable "
+                       "of the environment",
+                       setting->name);
     if (setting == NULL)
         return explain_unknown_flag(invocation, argument, why);
     given += setting - settings;
@@ -462,15 +555,45 @@ static enum status read_command_line(struct config *config,
     return status;
 }
 
+static enum status load_secret(struct config *config, struct explain *why)
+{
+    struct explain reason = {{0}};
+
+    if (config->peer_secret_file[0] == '\0')
+        return STATUS_OK;
+    if (config->peer_secret[0] != '\0')
+        return explain(why, STATUS_INVALID,
+                       "PAYRING_PEER_SECRET and PAYRING_PEER_SECRET_FILE are both given but there "
+                       "is one secret");
+    enum status status = secret_read_file(config->peer_secret, config->peer_secret_file, &reason);
+    if (status != STATUS_OK)
+        explain_in(why, "PAYRING_PEER_SECRET_FILE: %s", reason.text);
+    return status;
+}
+
+static enum status check_peers(struct config *config, struct explain *why)
+{
+    const struct config_address *listen = &config->peer_listen;
+    bool has_peers =
+        config->peer_count > 0 || listen->path[0] != '\0' || listen->tcp.host[0] != '\0';
+    enum status status = load_secret(config, why);
+
+    if (status == STATUS_OK && has_peers && config->peer_secret[0] == '\0')
+        return explain(why, STATUS_INVALID,
+                       "PAYRING_PEERS and PAYRING_PEER_LISTEN need a secret but neither "
+                       "PAYRING_PEER_SECRET nor PAYRING_PEER_SECRET_FILE is given");
+    return status;
+}
+
 /* What no setting can be refused for alone. */
-static enum status check_together(const struct config *config, enum config_program program,
+static enum status check_together(struct config *config, enum config_program program,
                                   struct explain *why)
 {
     if (program == API && config->api_socket[0] == '\0' && config->api_tcp.host[0] == '\0')
         return explain(why, STATUS_INVALID,
                        "PAYRING_API_SOCKET and PAYRING_API_TCP are both none but one of them "
                        "must be something to listen on");
-    return STATUS_OK;
+    return program == API ? check_peers(config, why) : STATUS_OK;
 }
 
 static void read_presets(struct config *config)
@@ -483,8 +606,17 @@ static void read_presets(struct config *config)
 /* The sentence goes to the log. People put passwords and tokens into URLs, which we do not take. */
 static bool may_hold_secret(const struct setting *setting, const char *value)
 {
-    return (setting->kind == KIND_URL || setting->kind == KIND_ENDPOINT_OR_NONE) &&
-           strpbrk(value, "@?") != NULL;
+    switch (setting->kind) {
+    case KIND_SECRET:
+        return true;
+    case KIND_URL:
+    case KIND_PEERS:
+    case KIND_ADDRESS_OR_NONE:
+    case KIND_ENDPOINT_OR_NONE:
+        return strpbrk(value, "@?") != NULL;
+    default:
+        return false;
+    }
 }
 
 static enum status refuse(const struct setting *setting, const struct given *given,
@@ -539,8 +671,10 @@ static void print_help(const struct config_invocation *invocation, FILE *out)
         if ((settings[i].programs & invocation->program) == 0)
             continue;
         make_variable_name(&settings[i], variable);
-        fprintf(out, "  --%s  %s  [%s]\n      %s;\n      %s\n", settings[i].name, variable,
-                settings[i].preset, settings[i].help, describe(&settings[i]).text);
+        if (settings[i].kind != KIND_SECRET)
+            fprintf(out, "  --%s", settings[i].name);
+        fprintf(out, "  %s  [%s]\n      %s;\n      %s\n", variable, settings[i].preset,
+                settings[i].help, describe(&settings[i]).text);
     }
 }
 

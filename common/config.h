@@ -2,7 +2,8 @@
  * default, limits and purpose. From it values are read, refused and explained, and --help is made.
  *
  * PAYRING_SOME_SETTING in the environment and --some-setting VALUE (or --some-setting=VALUE) are
- * the same setting; the flag wins. A program reads only its own settings, so several may share one
+ * the same setting; the flag wins. A secret has no flag: the command lines of all processes can be
+ * read by every user. A program reads only its own settings, so several may share one
  * environment file.
  */
 #ifndef PAYRING_CONFIG_H
@@ -13,6 +14,7 @@
 #include <stdio.h>
 
 #include "common/log.h"
+#include "common/secret.h"
 #include "common/status.h"
 
 enum config_program {
@@ -39,6 +41,18 @@ struct config_endpoint {
     char port[6];   /* decimal, as getaddrinfo wants it */
 };
 
+/* Where to listen, or whom to connect to. Both parts "": none. */
+struct config_address {
+    char path[108]; /* of a unix socket, fits sockaddr_un; "": TCP */
+    struct config_endpoint tcp;
+};
+
+struct config_peer {
+    char name[280]; /* as it was given, for people */
+    struct config_address address;
+};
+
+#define CONFIG_PEERS_MAX     8
 #define CONFIG_API_SLOT_AUTO UINT32_MAX
 #define CONFIG_WORDS_MAX     8
 
@@ -70,6 +84,12 @@ struct config {
     uint32_t request_timeout_ms;
     uint32_t retry_after_s;
     uint32_t stop_timeout_ms;
+    struct config_peer peers[CONFIG_PEERS_MAX];
+    unsigned peer_count;
+    struct config_address peer_listen;
+    char peer_secret_file[256];    /* "": none */
+    char peer_secret[SECRET_SIZE]; /* of the variable or the file, filled up with zeros */
+    uint32_t peer_timeout_ms;
 
     char default_url[256]; /* no slash at the end: a path is appended to it */
     char fallback_url[256];
@@ -102,7 +122,8 @@ struct config_invocation {
 };
 
 /* Read the settings. STATUS_INVALID explains itself in one sentence that names the setting as it
- * was given, its value and what is allowed. At --help or --version reading ends and the fields
+ * was given, its value (never a secret's) and what is allowed. STATUS_SYSTEM: the file of a secret
+ * cannot be read. At --help or --version reading ends and the fields
  * hold their defaults. Strings are copied, except `words`. */
 enum status config_load(struct config *, const struct config_invocation *, struct explain *);
 

@@ -303,7 +303,8 @@ static_assert(UINT64_C(10000000000000) < (UINT64_C(1) << SHM_ESCAPE_CENTS_BITS),
 static_assert((UINT64_C(1) << SHM_ROW_TIME_BITS) / 1000 / 86400 / 366 >= 5,
               "a row's time spans 5 years");
 
-/* Catches a build whose structs differ although the version does not. */
+/* Catches a build whose structs differ in size although the version does not.
+ * Fields that change places are the version's affair. */
 #define SHM_LAYOUT_FINGERPRINT                                                                     \
     ((uint64_t)SHM_LAYOUT_VERSION << 56 ^ (uint64_t)sizeof(struct shm_header) << 48 ^              \
      (uint64_t)sizeof(struct shm_api) << 34 ^ (uint64_t)sizeof(struct shm_lane) << 20 ^            \

@@ -80,6 +80,10 @@ static bool become_caller(struct health *health)
 {
     if (shm_lease_try_take(health->region, SHM_LEASE_HEALTH) != STATUS_OK)
         return false;
+    if (!shm_region_is_current(health->region)) {
+        shm_lease_give_back(health->region, SHM_LEASE_HEALTH);
+        return false; /* another region's caller may be at work */
+    }
     struct explain why;
     if (shm_region_open_health(health->region, &why) != STATUS_OK) {
         LOG_ERROR("health_not_called", "why=%s", why.text);
@@ -90,11 +94,22 @@ static bool become_caller(struct health *health)
     return true;
 }
 
+static void stop_calling(struct health *health)
+{
+    shm_region_close_health(health->region);
+    shm_lease_give_back(health->region, SHM_LEASE_HEALTH);
+    health->is_caller = false;
+}
+
 static void *run(void *context)
 {
     struct health *health = context;
     while (!atomic_load_explicit(&health->stopping, memory_order_acquire)) {
         int64_t wait_ms = LEASE_RETRY_MS;
+        /* A region whose file was deleted lives on in its processes; another of
+         * its name has a caller of its own. */
+        if (health->is_caller && !shm_region_is_current(health->region))
+            stop_calling(health);
         if (!health->is_caller)
             health->is_caller = become_caller(health);
         if (health->is_caller)
@@ -103,7 +118,7 @@ static void *run(void *context)
         upstream_perform(health->upstream, on_completion, health);
     }
     if (health->is_caller)
-        shm_lease_give_back(health->region, SHM_LEASE_HEALTH);
+        stop_calling(health);
     return NULL;
 }
 

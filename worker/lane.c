@@ -62,13 +62,14 @@ static void rest(struct lane *lane, int64_t look_again_us)
     shm_doorbell_awake(lane->memory.control, lane->bell_fd);
 }
 
-/* One turn: what has come, what is new, what may go. */
+/* One turn: a purge, what has come, what is new, what may go. */
 static void turn(struct lane *lane)
 {
     bool sent = false;
     lane->now_us = clock_monotonic_us();
-    upstream_perform(lane->upstream, lane_on_completion, lane);
+    /* First: what a reply settles from here on is after the purge. */
     bool busy = lane_purge_if_due(lane);
+    upstream_perform(lane->upstream, lane_on_completion, lane);
     busy |= lane_take_in(lane);
     int64_t look_again_us = lane_dispatch(lane, &sent);
     beat(lane);
@@ -136,14 +137,13 @@ static enum status prepare(struct lane *lane, unsigned number, struct explain *w
     return lane_memory_open(&lane->memory, lane->region, number, why);
 }
 
-struct lane *lane_start(struct shm_region *region, unsigned number,
-                        const struct lane_settings *settings, struct explain *why)
+enum status lane_start(struct lane **started, struct shm_region *region, unsigned number,
+                       const struct lane_settings *settings, struct explain *why)
 {
+    *started = NULL;
     struct lane *lane = calloc(1, sizeof *lane);
-    if (!lane) {
-        explain_in(why, "out of memory for a lane");
-        return NULL;
-    }
+    if (!lane)
+        return explain(why, STATUS_SYSTEM, "out of memory for a lane");
     lane->settings = *settings;
     lane->region = region;
     lane->bell_fd = -1;
@@ -154,11 +154,11 @@ struct lane *lane_start(struct shm_region *region, unsigned number,
         if (pthread_create(&lane->thread, NULL, run, lane) != 0)
             status = explain(why, STATUS_SYSTEM, "cannot start a lane's thread: %m");
     }
-    if (status != STATUS_OK) {
+    if (status == STATUS_OK)
+        *started = lane;
+    else
         release(lane);
-        return NULL;
-    }
-    return lane;
+    return status;
 }
 
 void lane_request_stop(struct lane *lane)

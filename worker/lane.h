@@ -23,10 +23,12 @@ struct lane_settings {
 struct lane;
 
 /* Take over a lane whose lease this process holds and run it in a thread of
- * its own. NULL: `why` says what failed; nothing was changed but the epoch.
+ * its own. STATUS_DAMAGED: a record does not check, and no owner can open the
+ * lane before somebody has looked; STATUS_SYSTEM may pass. On a failure `lane`
+ * is NULL and nothing was changed but the epoch.
  * Owner: the region and the URLs must outlive the lane. */
-struct lane *lane_start(struct shm_region *, unsigned number, const struct lane_settings *,
-                        struct explain *why);
+enum status lane_start(struct lane **lane, struct shm_region *, unsigned number,
+                       const struct lane_settings *, struct explain *why);
 
 /* Ask it to stop: no more binding; it ends when nothing is in flight, or after
  * stop_timeout_ms. What is left unsettled is its successor's. Never waits. */

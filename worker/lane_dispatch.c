@@ -129,6 +129,16 @@ static uint64_t ticket_of(const struct lane *lane, uint32_t slot)
     return (uint64_t)lane->queues.slots[slot].use << 32 | slot;
 }
 
+/* There are as many transfers as may be in flight, so this is want of memory.
+ * Nothing has left, and nothing will: as if nobody had listened. */
+static void not_begun(struct lane *lane, uint32_t slot, unsigned processor, enum upstream_kind kind)
+{
+    lane_on_completion(lane, &(struct upstream_completion){.kind = kind,
+                                                           .outcome = UPSTREAM_UNREACHED,
+                                                           .processor = (int)processor,
+                                                           .ticket = ticket_of(lane, slot)});
+}
+
 void lane_send_post(struct lane *lane, uint32_t slot, unsigned processor)
 {
     struct payment_view payment = lane_memory_view(&lane->memory, slot);
@@ -137,9 +147,9 @@ void lane_send_post(struct lane *lane, uint32_t slot, unsigned processor)
     processor_view_sent(&lane->views[processor], lane->now_us);
     lane_queues_depart(&lane->queues, slot, processor, lane->now_us);
     publish(lane, processor);
-    /* There are as many transfers as payments may be in flight. */
-    CHECK(upstream_try_post(lane->upstream, (int)processor, ticket_of(lane, slot), &payment.id,
-                            payment.amount_cents, payment.requested_at_us / 1000));
+    if (!upstream_try_post(lane->upstream, (int)processor, ticket_of(lane, slot), &payment.id,
+                           payment.amount_cents, payment.requested_at_us / 1000))
+        not_begun(lane, slot, processor, UPSTREAM_POST);
 }
 
 void lane_note_answer(struct lane *lane, uint32_t slot,
@@ -173,7 +183,8 @@ static int64_t send_pinned(struct lane *lane, unsigned processor, bool *sent)
         if (lane_queues_first(&lane->queues, LANE_PINNED + processor) == LANE_QUEUES_NONE)
             return INT64_MAX;
         if (facts.in_flight >= facts.limit && !facts.failing)
-            return INT64_MAX; /* an answer makes room */
+            return facts.in_flight > 0 ? INT64_MAX /* an answer makes room */
+                                       : lane->now_us + ROUTING_ASK_AGAIN_MAX_US;
         if (facts.failing && facts.probe_after_us > 0)
             return lane->now_us + facts.probe_after_us;
         if (facts.failing && !claim_probe(lane, processor))
@@ -184,23 +195,20 @@ static int64_t send_pinned(struct lane *lane, unsigned processor, bool *sent)
     }
 }
 
-static void ask_books(struct lane *lane, bool *sent)
+static void ask_book(struct lane *lane, unsigned processor, bool *sent)
 {
     int most =
         lane->settings.in_flight_max < LOOKUPS_MAX ? lane->settings.in_flight_max : LOOKUPS_MAX;
-    for (;;) {
-        uint32_t slot = lane_queues_first(&lane->queues, LANE_ASKING);
+    while (lane->lookups[processor] < most) { /* an answer makes room */
+        uint32_t slot = lane_queues_pop(&lane->queues, LANE_ASKING + processor);
         if (slot == LANE_QUEUES_NONE)
             return;
-        unsigned processor = lane->queues.slots[slot].asked;
-        if (lane->lookups[processor] >= most)
-            return; /* an answer makes room */
         struct payment_view payment = lane_memory_view(&lane->memory, slot);
-        lane_queues_pop(&lane->queues, LANE_ASKING);
         lane->lookups[processor]++;
         lane_memory_count(&lane->memory, SHM_LANE_COUNTER_books_asked);
-        CHECK(upstream_try_lookup(lane->upstream, (int)processor, ticket_of(lane, slot),
-                                  &payment.id));
+        if (!upstream_try_lookup(lane->upstream, (int)processor, ticket_of(lane, slot),
+                                 &payment.id))
+            not_begun(lane, slot, processor, UPSTREAM_LOOKUP);
         *sent = true;
     }
 }
@@ -267,7 +275,8 @@ int64_t lane_dispatch(struct lane *lane, bool *sent)
         look_again_us = sooner(look_again_us, send_pinned(lane, p, sent));
     look_again_us = sooner(look_again_us, send_new(lane, LANE_PRESSED, sent));
     look_again_us = sooner(look_again_us, send_new(lane, LANE_READY, sent));
-    ask_books(lane, sent);
+    for (unsigned p = 0; p < SHM_PROCESSORS; p++)
+        ask_book(lane, p, sent);
     return look_again_us;
 }
 

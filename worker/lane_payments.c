@@ -59,13 +59,12 @@ static void follow(struct lane *lane, uint32_t slot, const struct payment_event 
                    const struct payment_step *step)
 {
     struct lane_queues *queues = &lane->queues;
-    queues->slots[slot].asked = (uint8_t)step->processor;
     switch (step->action) {
     case PAYMENT_ACTION_NONE:
         return;
     case PAYMENT_ACTION_READY:
-        /* What comes back is older than what waits. What may be refused again
-         * at once (400, 429) pauses first. */
+        /* What comes back is older than what waits. A 400 would be repeated at
+         * once; after a 429 the view holds new payments back by itself. */
         if (event->kind == PAYMENT_EVENT_BAD_REQUEST)
             pause_slot(lane, slot, LANE_READY);
         else if (event->kind == PAYMENT_EVENT_INTAKE)
@@ -77,10 +76,10 @@ static void follow(struct lane *lane, uint32_t slot, const struct payment_event 
         lane_send_post(lane, slot, step->processor);
         return;
     case PAYMENT_ACTION_LOOKUP:
-        lane_queues_append(queues, LANE_ASKING, slot);
+        lane_queues_append(queues, LANE_ASKING + step->processor, slot);
         return;
     case PAYMENT_ACTION_RETRY_LOOKUP:
-        pause_slot(lane, slot, LANE_ASKING);
+        pause_slot(lane, slot, LANE_ASKING + step->processor);
         return;
     case PAYMENT_ACTION_RESEND:
         pause_slot(lane, slot, LANE_PINNED + step->processor);
@@ -325,6 +324,9 @@ bool lane_purge_if_due(struct lane *lane)
     lane_queues_clear(&lane->queues);
     for (uint32_t slot = 0; slot < lane->queues.slot_count; slot++) {
         enum payment_state before = lane_memory_view(&lane->memory, slot).state;
+        /* A purge cannot wait: if the filter may not forget yet, it gets fuller than it should. */
+        if (before != PAYMENT_FREE)
+            lane_memory_may_recycle(&lane->memory, lane->now_us / 1000, lane->settings.horizon_ms);
         if (before != PAYMENT_FREE &&
             lane_memory_step(&lane->memory, slot, &event).action == PAYMENT_ACTION_FREED) {
             lane->queues.slots[slot].use++;

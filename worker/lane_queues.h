@@ -7,7 +7,7 @@
  *             ▲       │ ▲
  *             └───────┤ │                      PAUSED: waits for a time, then goes
  *                     ▼ │                      to the list it was paused for
- *        PAUSED ─▶ PINNED[p], ASKING, READY
+ *        PAUSED ─▶ PINNED[p], ASKING[p], READY
  *
  * PRESSED: payments that wait for a dearer processor while younger ones need
  * not (routing.h, younger_wait).
@@ -26,9 +26,9 @@ enum lane_place {
     LANE_FREE,    /* no payment */
     LANE_READY,   /* QUEUED, to be offered to the routing; oldest first */
     LANE_PRESSED, /* QUEUED, offered and held back, but younger ones are not */
-    LANE_ASKING,  /* a book is to be asked */
     LANE_ENDED,   /* terminal, oldest first: the next to be recycled */
-    LANE_PINNED,  /* + processor: an unknown payment, due to be resent */
+    LANE_ASKING,  /* + processor: its book is to be asked */
+    LANE_PINNED = LANE_ASKING + SHM_PROCESSORS, /* + processor: unknown, due to be resent */
     LANE_LISTS = LANE_PINNED + SHM_PROCESSORS,
     LANE_PAUSED = LANE_LISTS,
     LANE_OUT,
@@ -42,7 +42,6 @@ struct lane_slot {
     uint32_t previous; /* among those in flight */
     uint8_t place;     /* enum lane_place */
     uint8_t target;    /* PAUSED: the list to go to */
-    uint8_t asked;     /* ASKING: the processor to ask */
     uint8_t tries;     /* pauses so far, for the length of the next */
 };
 

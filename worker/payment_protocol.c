@@ -7,17 +7,6 @@ bool payment_state_is_terminal(enum payment_state state)
     return state >= PAYMENT_SETTLED && state <= PAYMENT_REJECTED;
 }
 
-const char *payment_state_name(enum payment_state state)
-{
-    static const char *const names[] = {
-        [PAYMENT_FREE] = "free",           [PAYMENT_QUEUED] = "queued",
-        [PAYMENT_SENT] = "sent",           [PAYMENT_SETTLED] = "settled",
-        [PAYMENT_DUPLICATE] = "duplicate", [PAYMENT_CONFLICT] = "conflict",
-        [PAYMENT_REJECTED] = "rejected",
-    };
-    return state <= PAYMENT_REJECTED ? names[state] : "damaged";
-}
-
 static void store(struct payment_step *step, enum payment_store_kind kind, int64_t value)
 {
     CHECK(step->store_count < PAYMENT_STORES_MAX);
@@ -127,13 +116,20 @@ static void refused(struct payment_step *step, const struct payment_view *paymen
     }
 }
 
+/* A look-up is out for this record at this processor, and no other answer can come. */
+static void check_asked(const struct payment_view *payment, unsigned processor)
+{
+    if (payment->state == PAYMENT_SENT)
+        CHECK(processor == payment->processor);
+    else
+        CHECK(payment->state == PAYMENT_QUEUED && (payment->flags & PAYMENT_FLAG_ASK));
+}
+
 /* Rules 3 and 9: the id stands in a book. Whose insert is it? */
 static void found(struct payment_step *step, const struct payment_view *payment,
                   const struct payment_lane_view *lane, const struct payment_event *event)
 {
     bool sent = payment->state == PAYMENT_SENT;
-    CHECK(sent ? event->processor == payment->processor
-               : payment->state == PAYMENT_QUEUED && (payment->flags & PAYMENT_FLAG_ASK));
     if (event->stored_amount_cents != payment->amount_cents) {
         end(step, PAYMENT_CONFLICT);
     } else if (sent && event->stored_requested_at_us == payment->requested_at_us) {
@@ -220,6 +216,10 @@ void payment_protocol_step(struct payment_step *step, const struct payment_view 
         return;
     case PAYMENT_EVENT_EXISTS: /* rule 3: always ask */
         CHECK(sent);
+        /* Whoever inserted it, it stands in this book and must go to no other:
+         * a purge or a new owner may have it resent before the book has
+         * answered, and a definite no to that must not unbind it. */
+        pin(step, payment);
         ask(step, PAYMENT_ACTION_LOOKUP, payment->processor);
         return;
     case PAYMENT_EVENT_REFUSED:
@@ -232,14 +232,15 @@ void payment_protocol_step(struct payment_step *step, const struct payment_view 
         pin(step, payment);
         return;
     case PAYMENT_EVENT_FOUND:
+        check_asked(payment, event->processor);
         found(step, payment, lane, event);
         return;
     case PAYMENT_EVENT_ABSENT:
-        CHECK(sent || payment->state == PAYMENT_QUEUED);
+        check_asked(payment, event->processor);
         absent(step, payment, event);
         return;
     case PAYMENT_EVENT_UNANSWERED:
-        CHECK(sent || payment->state == PAYMENT_QUEUED);
+        check_asked(payment, event->processor);
         ask(step, PAYMENT_ACTION_RETRY_LOOKUP, event->processor);
         return;
     case PAYMENT_EVENT_TAKE_OVER:

@@ -159,6 +159,5 @@ void payment_protocol_step(struct payment_step *step, const struct payment_view 
 int64_t payment_protocol_forget(const struct payment_lane_view *lane, int64_t adopted_lowest_us);
 
 bool payment_state_is_terminal(enum payment_state state);
-const char *payment_state_name(enum payment_state state);
 
 #endif

@@ -18,13 +18,16 @@
 /* How often the process looks for lanes without an owner. */
 #define LEASE_LOOK_MS 100
 
+/* How often it looks whether its region still has its name. */
+#define REGION_LOOK_MS 1000
+
 struct worker {
     const struct config *config;
     struct shm_region region;
     struct lane_settings lane_settings;
     struct health *health;
     struct lane *lanes[SHM_LANES_MAX];
-    bool given_up[SHM_LANES_MAX];            /* cannot be opened: damaged */
+    bool given_up[SHM_LANES_MAX];            /* damaged: no owner could open it */
     int64_t unowned_since_ms[SHM_LANES_MAX]; /* monotonic; 0 = owned when last looked */
     unsigned lane_count;
 };
@@ -48,13 +51,14 @@ static void own_lane(struct worker *worker, unsigned number)
     }
     enum status status = shm_region_open_lane(&worker->region, number, &why);
     if (status == STATUS_OK)
-        worker->lanes[number] = lane_start(&worker->region, number, &worker->lane_settings, &why);
-    if (worker->lanes[number]) {
+        status = lane_start(&worker->lanes[number], &worker->region, number, &worker->lane_settings,
+                            &why);
+    if (status == STATUS_OK) {
         worker->lane_count++;
         return;
     }
     LOG_ERROR("lane_not_started", "lane=%u why=%s", number, why.text);
-    worker->given_up[number] = true;
+    worker->given_up[number] = status == STATUS_DAMAGED;
     shm_region_close_lane(&worker->region, number);
     shm_lease_give_back(&worker->region, SHM_LEASE_LANE + number);
 }
@@ -108,16 +112,37 @@ static void prepare_lanes(struct worker *worker)
     };
 }
 
-static void run(struct worker *worker, const sigset_t *signals)
+/* false: nothing is left to do here. A region whose file was deleted by hand
+ * lives on while lanes of it are owned: what it holds is still settled, but
+ * nobody else can come to it. */
+static bool region_is_worth_it(struct worker *worker)
+{
+    bool current = shm_region_is_current(&worker->region);
+    if (!current && worker->lane_count > 0)
+        LOG_ERROR("region_deleted", "region=%s lanes=%u", worker->region.name, worker->lane_count);
+    return current || worker->lane_count > 0;
+}
+
+/* Until a signal, or until the region is gone: whoever starts from then on uses
+ * another one, so a process without lanes ends, to be started anew. */
+static enum status run(struct worker *worker, const sigset_t *signals, struct explain *why)
 {
     const struct timespec look = {.tv_nsec = LEASE_LOOK_MS * 1000000L};
+    int64_t region_seen_ms = clock_monotonic_ms();
     int signal_number;
     LOG_INFO("ready", "region=%s lanes=%u", worker->region.name, worker->region.geometry.lanes);
     do {
+        if (clock_monotonic_ms() - region_seen_ms >= REGION_LOOK_MS) {
+            region_seen_ms = clock_monotonic_ms();
+            if (!region_is_worth_it(worker))
+                return explain(why, STATUS_NOT_FOUND, "region %s was removed: start again",
+                               worker->region.name);
+        }
         look_for_lanes(worker);
         signal_number = sigtimedwait(signals, NULL, &look);
     } while (signal_number < 0);
     LOG_INFO("stopping", "signal=%d lanes=%u", signal_number, worker->lane_count);
+    return STATUS_OK;
 }
 
 static void stop(struct worker *worker)
@@ -167,11 +192,11 @@ int main(int argc, char **argv)
         block_signals(&signals); /* before any thread: all of them inherit the mask */
         status = start_health(&worker, &why);
         if (status == STATUS_OK)
-            run(&worker, &signals);
+            status = run(&worker, &signals, &why);
         stop(&worker);
     }
     if (status != STATUS_OK)
-        LOG_ERROR("not_started", "why=%s", why.text);
+        LOG_ERROR("failed", "why=%s", why.text);
     log_close();
     return status == STATUS_OK ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -36,12 +36,20 @@ if [ "$(id -u)" -ne 0 ]; then
     as_root=sudo
 fi
 
+# However this ends: services may start again, and nginx does not start with the machine if it was
+# us who brought it.
 policy=/usr/sbin/policy-rc.d
 ours=
-allow_services_again() {
+log=$(mktemp)
+failed=
+leave_as_found() {
+    case " $missing " in
+    *' nginx '*) $as_root update-rc.d nginx disable >/dev/null 2>&1 || : ;;
+    esac
     [ -z "$ours" ] || $as_root rm -f "$policy"
+    [ -n "$failed" ] || rm -f "$log"
 }
-trap allow_services_again EXIT
+trap leave_as_found EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 if [ ! -e "$policy" ]; then
@@ -51,11 +59,11 @@ if [ ! -e "$policy" ]; then
 fi
 
 echo "installing:$missing"
-log=$(mktemp)
 apt() {
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 "$@" \
         >>"$log" 2>&1 </dev/null || {
         tail -n 30 "$log" >&2
+        failed=yes
         echo "apt-get $1 failed; the whole output is in $log" >&2
         exit 1
     }
@@ -63,7 +71,3 @@ apt() {
 apt update
 # shellcheck disable=SC2086  # a list of words
 apt install --no-install-recommends $missing
-case " $missing " in
-*' nginx '*) $as_root update-rc.d nginx disable >/dev/null 2>&1 || : ;;
-esac
-rm -f "$log"

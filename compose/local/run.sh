@@ -21,15 +21,19 @@ dir=$(mktemp -d "${TMPDIR:-/tmp}/payring-run.XXXXXX") || exit 1
 export PAYRING_REGION=payring-run-$$-${dir##*.}
 export PAYRING_PURGE=${PAYRING_PURGE:-on}
 declare -A pid_of
+starting='' told_to_stop=''
 
 # A session of its own for each program: Ctrl-C reaches this script alone, which then stops them
-# in the right order.
+# in the right order. Told to stop while it starts one, it first notes whom it has started.
 start() { # name command...
     local name=$1
     shift
+    starting=yes
     setsid "$@" </dev/null &
     pid_of[$name]=$!
     disown # bash would comment on its death
+    starting=
+    [ -z "$told_to_stop" ] || exit 0
 }
 
 start_component() {
@@ -73,7 +77,12 @@ clean_up() {
     rm -rf "/dev/shm/$PAYRING_REGION" "/dev/shm/$PAYRING_REGION".* "$dir"
 }
 trap clean_up EXIT
-trap 'echo; echo "run: stopping" >&2; exit 0' INT TERM HUP
+be_told_to_stop() {
+    [ -n "$told_to_stop" ] || printf '\nrun: stopping\n' >&2
+    told_to_stop=yes
+    [ -n "$starting" ] || exit 0
+}
+trap be_told_to_stop INT TERM HUP
 
 fail() {
     echo "run: $*" >&2

@@ -44,7 +44,8 @@ ok 'nothing to show'            complains "$PAYRING_REGION" build/payringctl sho
 cluster_start --apis 1 --workers 1 PAYRING_POLICY=default-only
 ok 'a region is not made twice' complains "$PAYRING_REGION" build/payringctl create
 ok 'no slot for a second API'   complains slot \
-    env PAYRING_API_SLOT=0 PAYRING_API_SOCKET="$play_dir/other.sock" build/payring-api
+    env PAYRING_ATTACH_TIMEOUT_MS=100 PAYRING_API_SLOT=0 PAYRING_API_SOCKET="$play_dir/other.sock" \
+    build/payring-api
 processor default fails
 id=$(new_id)
 ok 'accepted'                   post_payment api0 "$id" 19.90

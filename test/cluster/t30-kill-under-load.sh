@@ -10,7 +10,7 @@ for name in worker0 api0 worker1 api1 worker0 worker1; do
     before=$(counter api.accepted)
     ok "$name is killed"        kill_process "$name" KILL
     restart_process "$name"
-    ok 'payments are accepted'  eventually 5 load_has_posted $((before + 200))
+    ok 'payments are accepted'  eventually 5 load_has_posted $((before + 100))
 done
 ok 'the load is answered'       load_wait
 ok 'the books agree'            books_agree_within 30

@@ -4,7 +4,7 @@ nobody does it twice.'
 . test/lib/cluster.sh
 
 cluster_start --apis 2 --workers 2
-load_start --seconds 14 --rate 200 --seed 91 --duplicates 10 --retry --timeout-ms 1500
+load_start --seconds 18 --rate 200 --seed 91 --duplicates 10 --retry --timeout-ms 1500
 ok 'the load runs'              eventually 5 load_has_posted 200
 for name in worker0 api0 worker1 api1 default fallback; do
     ok "$name stands still"     kill_process "$name" STOP

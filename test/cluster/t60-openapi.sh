@@ -76,6 +76,13 @@ for bound in '' now 2025-07-15 2025-07-15T12:34:56 2025-02-29T00:00:00Z 2025-13-
 done
 asks 400 GET '/payments-summary?to=2025-07-15T12:34:56Z&to=2025-07-15T12:34:56Z'
 asks 400 HEAD '/payments-summary?other=%zz'
+for scope in all local; do
+    asks 200 GET "/payments-summary?scope=$scope"
+    asks 200 HEAD "/payments-summary?scope=$scope"
+done
+for scope in '' LOCAL everything "local&scope=local"; do
+    asks 400 GET "/payments-summary?scope=$scope"
+done
 
 for path in / /payments/ "/payments/$id/" /payments.json /%70ayments /Payments /healthz/ /docs; do
     asks 404 GET "$path"
@@ -169,9 +176,13 @@ ok 'the ring is full'     eventually 5 ring_is_full
 restart_process worker0
 ok 'accepts again'        eventually 10 says 202 POST /payments --body "$(payment "$(new_id)" 1)"
 
-export PAYRING_PURGE=off
+configure api1 PAYRING_PURGE=off "PAYRING_PEERS=unix:$play_dir/nobody" \
+    PAYRING_PEER_SECRET=known-to-all-peers
 restart_process api1
 of=api1
+asks 503 GET /payments-summary
+asks 503 HEAD /payments-summary
+asks 200 GET '/payments-summary?scope=local'
 asks 403 POST /purge-payments
 asks 200 GET /healthz
 of=api0
@@ -234,7 +245,7 @@ ok 'finds an undocumented null'         finds 'requestedAt is null' \
 ok 'finds a wrong type'                 finds 'totalRequests is integer, not string' \
     "${c}{schemas}{Totals}{properties}{totalRequests} = { type => q(string) }"
 ok 'finds an undocumented path'         finds '200 with application/json is not documented' \
-    "delete \$d->{paths}{q(/payments-summary)}; delete @{ ${c}{parameters} }{qw(From To)};
+    "delete \$d->{paths}{q(/payments-summary)}; delete @{ ${c}{parameters} }{qw(From To Scope)};
      delete @{ ${c}{responses} }{qw(SummaryFound WindowRefused)}; delete @{ ${c}{schemas} }{qw(Totals Time)}"
 ok 'finds an undocumented method'       finds '200 with application/json is not documented' \
     "delete \$d->{paths}{q(/healthz)}{head}"
@@ -253,9 +264,9 @@ ok 'finds a member that is not sent'    finds 'never seen: Totals.totalFee' \
     "${c}{schemas}{Totals}{properties}{totalFee} = {}"
 ok 'finds a state that is not reached'  finds 'state is "refunded"' \
     "push @{ ${c}{schemas}{Payment}{properties}{state}{enum} }, q(refunded)"
-ok 'finds a parameter that is not used' finds 'never seen: GET /payments-summary: scope' \
+ok 'finds a parameter that is not used' finds 'never seen: GET /payments-summary: limit' \
     "push @{ \$d->{paths}{q(/payments-summary)}{get}{parameters} },
-     { name => q(scope), in => q(query), schema => {} }"
+     { name => q(limit), in => q(query), schema => {} }"
 ok 'finds an input that is documented too widely' finds 'was refused, but its schema allows it' \
     "delete ${c}{schemas}{PaymentRequest}{properties}{amount}{exclusiveMinimum}"
 ok '... and one too narrowly'           finds 'was taken, but' \

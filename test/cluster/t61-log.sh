@@ -12,7 +12,8 @@ logs() {
 mark=Zz9-never-in-a-log
 
 cluster_start --apis 1 --workers 1 PAYRING_LOG_LEVEL=debug PAYRING_UNHEARD=of \
-    PAYRING_REQUEST_TIMEOUT_MS=2000 PAYRING_BODY_LIMIT=1024
+    PAYRING_REQUEST_TIMEOUT_MS=2000 PAYRING_BODY_LIMIT=1024 "PAYRING_PEER_SECRET=$mark" \
+    "PAYRING_PEERS=unix:$play_dir/nobody"
 
 # --- what clients and processors send -----------------------------------------------------------
 
@@ -21,6 +22,7 @@ for body in "$mark" "{\"$mark\":1}" "{\"correlationId\":\"$mark\",\"amount\":1}"
     ok "a body: $body" call api0 /payments -H "Authorization: Bearer $mark" -d "$body"
     ok 'to another path' call api0 "/$mark?$mark=$mark" -H "X-Mark: $mark" -d "$body"
 done
+ok 'a peer is missing' answers 503 api0 "/payments-summary?mark=$mark"
 ok 'too long' answers 413 api0 /payments -d "$mark $(printf '%02000d' 0)"
 for fault in garbage-body garbage-http short error-after error-before refuse-429 refuse-400 \
     reset-before reset-after; do
@@ -77,7 +79,7 @@ for event in ready stopping lane_taken lane_left payment_ended outcome_unknown b
     unknown_setting; do
     ok "the worker says $event"  test "$(count_of $event)" -ge 1
 done
-for event in ready stopping purge purge_late region_gone unknown_setting slot_taken; do
+for event in ready stopping purge purge_late peers_missing region_gone unknown_setting slot_taken; do
     ok "the API says $event"     grep -q " event=$event\( \|\$\)" "$play_dir/api0.log"
 done
 # shellcheck disable=SC2046
@@ -88,7 +90,7 @@ ok 'all of it is in the style'   is_log --forbid "$mark" $(logs)
 not_started() { # program setting
     ! env "$2" "PAYRING_ATTACH_TIMEOUT_MS=0" "build/$1" >"$play_dir/not-started" 2>&1 &&
         is_log "$play_dir/not-started" && same "$(wc -l <"$play_dir/not-started")" "${3:-1}" &&
-        grep -q 'level=error event=not_started why=' "$play_dir/not-started"
+        grep -q 'level=error event=\(not_started\|failed\) why=' "$play_dir/not-started"
 }
 unset PAYRING_UNHEARD
 for program in payring-api payring-worker; do

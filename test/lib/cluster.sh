@@ -58,15 +58,38 @@ stays() {
 
 # --- processes ------------------------------------------------------------------------------
 
+# configure NAME PAYRING_X=value...: settings of this one alone, from its next start on, besides
+# those of all; without spaces in them. Replaces what was configured for it before.
+configure() {
+    local name="$1"
+    shift
+    printf '%s\n' "$@" >"$play_dir/$name.settings"
+}
+
+settings_of() {
+    [ ! -f "$play_dir/$1.settings" ] || cat "$play_dir/$1.settings"
+}
+
+# another_region NAME: create it; processes are of it that are configured to be. Gone at the end.
+another_region() {
+    echo "$1" >>"$play_dir/regions"
+    PAYRING_REGION="$1" build/payringctl create >>"$play_dir/create.log" 2>&1 ||
+        give_up "payringctl create $1: $(cat "$play_dir/create.log")"
+}
+
 # start_process NAME: not waiting until it is ready.
 start_process() {
     local name="$1" log="$play_dir/$1.log"
     : >>"$log"
     # Where this life of it begins in the log.
     wc -l <"$log" >"$play_dir/$name.from"
+    # shellcheck disable=SC2046  # one word for each setting
     case $name in
-    api*) env PAYRING_API_SOCKET="$play_dir/$name.sock" build/payring-api >>"$log" 2>&1 </dev/null & ;;
-    worker*) build/payring-worker >>"$log" 2>&1 </dev/null & ;;
+    api*)
+        env PAYRING_API_SOCKET="$play_dir/$name.sock" $(settings_of "$name") build/payring-api \
+            >>"$log" 2>&1 </dev/null &
+        ;;
+    worker*) env $(settings_of "$name") build/payring-worker >>"$log" 2>&1 </dev/null & ;;
     default) build/processor --listen "127.0.0.1:$default_port" --name default --fee 0.05 \
         >>"$log" 2>&1 </dev/null & ;;
     fallback) build/processor --listen "127.0.0.1:$fallback_port" --name fallback --fee 0.15 \
@@ -124,6 +147,10 @@ has_ended() {
     esac
 }
 
+parent_of() {
+    sed 's/.*) . //; s/ .*//' "/proc/$1/stat" 2>/dev/null
+}
+
 stands_still() {
     [ "$(process_state "$1")" = T ]
 }
@@ -167,11 +194,18 @@ api_sockets() {
     done
 }
 
-# The kernel's choice of ports that nobody uses just now.
+# Ports that nobody listens on, below those that the kernel gives to clients: a client could take
+# one before its server does, and one that connects to a port where nobody listens could even be
+# given that very port and be connected to itself.
 free_ports() {
     perl -MIO::Socket::INET -e '
-        my @sockets = map { IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1") } 1 .. shift;
-        print join(" ", map { $_->sockport } @sockets), "\n"' "$1"
+        my %free;
+        while (keys %free < $ARGV[0]) {
+            my $port = 10000 + int rand 20000;
+            $free{$port} ||= IO::Socket::INET->new(Listen => 1, ReuseAddr => 1,
+                LocalAddr => "0.0.0.0", LocalPort => $port) or delete $free{$port};
+        }
+        print "@{[ keys %free ]}\n"' "$1"
 }
 
 # cluster_start [--apis N] [--workers N] [--balancer] [--processors-later] [PAYRING_X=value...]:
@@ -501,9 +535,11 @@ show_what_is_left() {
 }
 
 curtain() {
-    local file pid
+    local file pid region
     trap '' INT TERM HUP
     play_succeeded || show_what_is_left
+    # Interrupted after starting something and before noting its id: the last child tells.
+    [ "$(parent_of "${!:-}")" != $$ ] || echo $! >"$play_dir/last-child.pid"
     for file in "$play_dir"/*.pid; do
         pid=$(cat "$file" 2>/dev/null) || continue
         # nginx takes its child with it on TERM only; the others have nothing to lose.
@@ -514,8 +550,10 @@ curtain() {
         kill -s KILL "$pid" 2>/dev/null
         wait "$pid" 2>/dev/null
     done
-    build/payringctl remove --force-lose-payments >/dev/null 2>&1
-    rm -rf "/dev/shm/$PAYRING_REGION" "/dev/shm/$PAYRING_REGION".*
+    for region in "$PAYRING_REGION" $(cat "$play_dir/regions" 2>/dev/null); do
+        PAYRING_REGION="$region" build/payringctl remove --force-lose-payments >/dev/null 2>&1
+        rm -rf "/dev/shm/$region" "/dev/shm/$region".*
+    done
     tap_end
 }
 trap curtain EXIT

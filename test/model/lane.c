@@ -69,6 +69,8 @@ static bool execute(struct model_state *s, const struct model_request *request)
     struct model_insert *insert = &s->book[request->processor][request->id];
     if (insert->amount)
         return false;
+    if (s->told & ~s->forgotten & 1u << request->id)
+        s->charged_again = true;
     *insert =
         (struct model_insert){.amount = request->amount, .requested_at = request->requested_at};
     return true;
@@ -298,6 +300,8 @@ static void answer_post(struct model_run *run, struct model_move move)
         break;
     case ANSWER_HONEST:
         inserted = inserted || execute(&run->state, &request);
+        if (!inserted)
+            run->state.told |= (uint8_t)(1u << r->id);
         happens(run, move.who, inserted ? PAYMENT_EVENT_ACCEPTED : PAYMENT_EVENT_EXISTS);
         break;
     case ANSWER_REFUSED:
@@ -403,6 +407,17 @@ static void rotate(struct model_run *run)
     say(run->text, " and made the active one;");
     if (lower && !first && lives_to_store(run))
         s->lowest_bound = time_of(lowest_us);
+}
+
+/* The lane places anew whatever waits, and nothing but a resend is right for all that was sent.
+ * A look-up that is out stays out. */
+static void resend_instead_of_asking(struct model_state *s)
+{
+    for (unsigned i = 0; i < model_bounds.records; i++) {
+        struct model_record *r = &s->record[i];
+        if (r->state == PAYMENT_SENT && r->waiting >= WAITING_ASKED && r->waiting < WAITING_ABSENT)
+            r->waiting = WAITING_RESEND;
+    }
 }
 
 static void apply_purge(struct model_run *run)
@@ -538,6 +553,8 @@ static void play(struct model_run *run, struct model_move move)
         rotate(run);
         break;
     case MOVE_PURGE:
+        if (move.what)
+            resend_instead_of_asking(&run->state);
         apply_purge(run);
         break;
     case MOVE_TAKE_OVER:

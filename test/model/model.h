@@ -14,6 +14,10 @@
  *   words.c      a trace in words
  *   bounds.c     bounds by name
  *
+ * Not in the model: memory order between processes (a dead worker's stores are seen in program
+ * order, which is what the release stores are for), readers in the middle of a move, a full
+ * ledger, the routing. Several lanes share no id and no byte that a lane writes.
+ *
  * Times are small numbers, 0 = none: t ms since the Epoch. The clock may show any
  * time of 2, 4 .. 2 * bounds.times at any moment, so it stands still, jumps and steps back.
  * Amounts are 1 or 2 cents, 0 = none.
@@ -136,12 +140,14 @@ struct model_state {
     uint8_t rotations_left;
 
     /* known to the promises only; bit = id */
-    uint8_t promised;    /* answered 2xx since the last purge was asked for */
-    uint8_t rejected;    /* ended as REJECTED */
-    uint8_t forgotten;   /* dropped by the filter: beyond the horizon */
-    uint8_t purge_floor; /* rows that the last purge asked for must at least clear */
+    uint8_t promised;      /* answered 2xx since the last purge was asked for */
+    uint8_t rejected;      /* ended as REJECTED */
+    uint8_t forgotten;     /* dropped by the filter: beyond the horizon */
+    uint8_t purge_floor;   /* rows that the last purge asked for must at least clear */
+    uint8_t told;          /* a processor has answered 422: no other may get it */
+    uint8_t charged_again; /* ... and one did */
     struct model_stray stray;
-    uint8_t reserved[7];
+    uint8_t reserved[5];
 };
 static_assert(sizeof(struct model_state) % 8 == 0, "hashed by words");
 
@@ -176,7 +182,7 @@ enum model_move_kind {
     MOVE_RECYCLE,      /* who: record */
     MOVE_VISIT,        /* who: record */
     MOVE_ROTATE,
-    MOVE_PURGE,
+    MOVE_PURGE, /* what: 1 = look-ups for sent payments were waiting, and become resends */
     MOVE_TAKE_OVER,
     MOVE_CRASH,
 };

@@ -236,6 +236,15 @@ static void offer_intake(const struct offer *o, unsigned ring)
             offer(o, MOVE_INTAKE, ring, what);
 }
 
+static bool asks_for_sent(const struct model_state *s)
+{
+    for (unsigned i = 0; i < model_bounds.records; i++)
+        if (s->record[i].state == PAYMENT_SENT && s->record[i].waiting >= WAITING_ASKED &&
+            s->record[i].waiting < WAITING_ABSENT)
+            return true;
+    return false;
+}
+
 static void offer_worker(const struct offer *o)
 {
     const struct model_state *s = o->from;
@@ -248,8 +257,11 @@ static void offer_worker(const struct offer *o)
         offer_intake(o, ring);
     if (s->rotations_left)
         offer(o, MOVE_ROTATE, 0, 0);
-    if (s->purge_applied != s->generation)
+    if (s->purge_applied != s->generation) {
         offer(o, MOVE_PURGE, 0, 0);
+        if (asks_for_sent(s))
+            offer(o, MOVE_PURGE, 0, 1);
+    }
     if (s->crashes_left)
         offer(o, MOVE_CRASH, 0, 0);
 }

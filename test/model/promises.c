@@ -129,6 +129,8 @@ const char *model_broken_promise(const struct model_state *s)
         broken = broken_by_books(s, id);
     if (!broken)
         broken = broken_by_records(s);
+    if (!broken && s->charged_again)
+        broken = "a payment is charged although another processor has said that it has it";
     if (!broken && s->purge_applied == s->generation && s->first_row < s->purge_floor)
         broken = "a row from before an applied purge still counts";
     return broken;

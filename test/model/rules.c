@@ -201,6 +201,8 @@ void model_rules_after(const struct payment_view *payment, const struct payment_
     break_sending(payment, event, step);
     if (event->kind == PAYMENT_EVENT_REFUSED)
         break_surviving(payment, lane, step);
+    if (event->kind == PAYMENT_EVENT_EXISTS && !rule_holds(RULE_EXISTS_PINS))
+        drop(step, PAYMENT_STORE_FLAGS);
     if (event->kind == PAYMENT_EVENT_TAKE_OVER)
         break_take_over(payment, step);
     if (event->kind == PAYMENT_EVENT_INTAKE && !rule_holds(RULE_FIELDS_BEFORE_QUEUED))

@@ -21,6 +21,7 @@
     X(LOWEST_BOUND_FIRST, HORIZON, "1, and its guard in 9: the lowest bound time before SENT")     \
     X(SETTLE_AS_BOUND, ONE_ID, "2: a 200 settles with the requestedAt that was sent")              \
     X(ASK_AFTER_422, BOOKS, "3: after a 422 the book is asked")                                    \
+    X(EXISTS_PINS, PURGE, "3: a 422 pins: a refusal of a later resend does not unbind it")         \
     X(COMPARE_AMOUNT, BOOKS, "3: another amount in the book is a CONFLICT")                        \
     X(COMPARE_TIME, BOOKS, "3: another requestedAt in the book is not ours")                       \
     X(UNANSWERED_STAYS_SENT, ONE_ID, "3: a look-up without an answer leaves it SENT")              \

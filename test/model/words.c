@@ -1,4 +1,5 @@
 #include "test/model/words.h"
+#include "shm/shm_payments.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -118,7 +119,8 @@ void say_move(struct text *text, const struct model_state *from, struct model_mo
         say(text, "worker: rotates the filter;");
         break;
     case MOVE_PURGE:
-        say(text, "worker: applies purge %u;", from->generation);
+        say(text, "worker: applies purge %u%s;", from->generation,
+            move.what ? ", resending instead of asking" : "");
         break;
     case MOVE_TAKE_OVER:
         say(text, "a new worker: takes over;");
@@ -137,7 +139,7 @@ void say_store(struct text *text, const struct payment_store *store)
         say(text, " fields;");
         break;
     case PAYMENT_STORE_STATE:
-        say(text, " state = %s;", payment_state_name((enum payment_state)value));
+        say(text, " state = %s;", shm_payments_state_name((enum payment_state)value));
         break;
     case PAYMENT_STORE_FLAGS:
         say(text, " flags = %lld;", value);
@@ -175,7 +177,7 @@ void say_store(struct text *text, const struct payment_store *store)
 static void say_record(struct text *text, const struct model_record *r)
 {
     say(text, " %s %u c %s", say_id(r->id), r->amount,
-        payment_state_name((enum payment_state)r->state));
+        shm_payments_state_name((enum payment_state)r->state));
     if (r->state >= PAYMENT_SENT)
         say(text, " (%s, t%u)", say_processor(r->processor), r->requested_at);
     if (r->flags || r->row_name)

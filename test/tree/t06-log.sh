@@ -19,7 +19,7 @@ events() {
 }
 # odd FILE...: those that are not in the style.
 odd() {
-    events "$@" | grep -vE '^[^ ]+ [a-z][a-z_]*( [A-Za-z_]+=[^ %=]*%[^ ,]+)* ?$'
+    events "$@" | grep -vE '^[^ ]+ [a-z][a-z_]*( [A-Za-z_]+=([^ %=,]+|[^ %=]*%[^ ,]+))* ?$'
     events "$@" | grep -iE '(body|token|secret|password|payload|header)[a-z_]*='
 }
 

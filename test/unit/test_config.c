@@ -104,6 +104,12 @@ static void the_defaults_are_these(void **state)
     assert_int_equal(c.request_timeout_ms, 60000);
     assert_int_equal(c.retry_after_s, 1);
     assert_int_equal(c.stop_timeout_ms, 5000);
+    assert_int_equal(c.peer_count, 0);
+    assert_int_equal(c.peer_timeout_ms, 200);
+    assert_string_equal(c.peer_listen.path, "");
+    assert_string_equal(c.peer_listen.tcp.host, "");
+    assert_string_equal(c.peer_secret, "");
+    assert_string_equal(c.peer_secret_file, "");
     assert_string_equal(c.default_url, "http://payment-processor-default:8080");
     assert_string_equal(c.fallback_url, "http://payment-processor-fallback:8080");
     assert_int_equal(c.policy, CONFIG_POLICY_DEADLINE);
@@ -141,6 +147,7 @@ static const struct {
     NUMBER("request-timeout-ms", API, request_timeout_ms, "100", "3600000", "99", "3600001"),
     NUMBER("retry-after-s", API, retry_after_s, "1", "3600", "0", "3601"),
     NUMBER("stop-timeout-ms", API | WORKER, stop_timeout_ms, "0", "600000", "", "600001"),
+    NUMBER("peer-timeout-ms", API, peer_timeout_ms, "10", "10000", "9", "10001"),
     NUMBER("deadline-ms", WORKER, deadline_ms, "1", "86400000", "0", "86400001"),
     NUMBER("horizon-s", WORKER, horizon_s, "0", "86400", "", "86401"),
     NUMBER("worker-lanes", WORKER, worker_lanes, "0", "16", "", "17"),
@@ -164,6 +171,9 @@ static const struct {
     {"api-socket-mode", API},
     {"api-tcp", API},
     {"purge", API},
+    {"peers", API},
+    {"peer-listen", API},
+    {"peer-secret-file", API},
     {"default-url", WORKER},
     {"fallback-url", WORKER},
     {"policy", WORKER},
@@ -408,6 +418,149 @@ static void urls(void **state)
     assert_false(takes(WORKER, "--default-url", url));
 }
 
+/* ---- peers ---- */
+
+#define SECRET "PAYRING_PEER_SECRET=0123456789abcdef"
+
+static void peers_are_a_list(void **state)
+{
+    static const char *const bad[] = {
+        "",
+        ",",
+        "http://h",
+        "http://h:",
+        "http://h:0",
+        "http://h:1/",
+        "http://h:1,",
+        ",http://h:1",
+        "http://h:1,,http://h:2",
+        "http://h:1, http://h:2",
+        "https://h:1",
+        "h:1",
+        "http://u@h:1",
+        "http://h:1?x",
+        "unix:",
+        "unix:relative",
+        "/path",
+        "none,http://h:1",
+        "unix:/" SIXTEEN SIXTEEN SIXTEEN SIXTEEN SIXTEEN SIXTEEN SIXTEEN};
+    char list[] = "--peers=http://10.0.0.1:9998,unix:/run/b/peer.sock,http://[::1]:80", nine[200];
+
+    (void)state;
+    struct config c = loaded(API, LINE(list), VARIABLES((char[]){SECRET}));
+    assert_int_equal(c.peer_count, 3);
+    assert_string_equal(c.peers[0].name, "http://10.0.0.1:9998");
+    assert_string_equal(c.peers[0].address.path, "");
+    assert_string_equal(c.peers[0].address.tcp.host, "10.0.0.1");
+    assert_string_equal(c.peers[0].address.tcp.port, "9998");
+    assert_string_equal(c.peers[1].name, "unix:/run/b/peer.sock");
+    assert_string_equal(c.peers[1].address.path, "/run/b/peer.sock");
+    assert_string_equal(c.peers[2].name, "http://[::1]:80");
+    assert_string_equal(c.peers[2].address.tcp.host, "::1");
+    assert_int_equal(loaded(API, LINE((char[]){"--peers=none"}), no_environment).peer_count, 0);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        if (takes(API, "--peers", bad[i]))
+            fail_msg("\"%s\" is taken", bad[i]);
+
+    strcpy(nine, "--peers=http://h:1");
+    for (int i = 2; i <= 8; i++)
+        sprintf(nine + strlen(nine), ",http://h:%d", i);
+    assert_int_equal(loaded(API, LINE(nine), VARIABLES((char[]){SECRET})).peer_count, 8);
+    strcat(nine, ",http://h:9");
+    expect_refusal(API, LINE(nine), VARIABLES((char[]){SECRET}),
+                   "--peers is \"http://h:1,http://h:2,http://h:3,http://h:4,http://h:5,http://h:6,"
+                   "http://h:7,htt\" but must be none or at most 8 of http://HOST:PORT and "
+                   "unix:/PATH with commas between them");
+}
+
+static void peers_have_a_listener_of_their_own(void **state)
+{
+    static const char *const bad[] = {"",      "h",      "h:",    "http://h:1",
+                                      "unix:", "unix:x", "/path", "h:1,h:2"};
+
+    (void)state;
+    struct config c =
+        loaded(API, LINE((char[]){"--peer-listen=[::]:9998"}), VARIABLES((char[]){SECRET}));
+    assert_string_equal(c.peer_listen.tcp.host, "::");
+    assert_string_equal(c.peer_listen.tcp.port, "9998");
+    assert_string_equal(c.peer_listen.path, "");
+    c = loaded(API, LINE((char[]){"--peer-listen=unix:/run/p"}), VARIABLES((char[]){SECRET}));
+    assert_string_equal(c.peer_listen.path, "/run/p");
+    assert_string_equal(c.peer_listen.tcp.host, "");
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        if (takes(API, "--peer-listen", bad[i]))
+            fail_msg("\"%s\" is taken", bad[i]);
+}
+
+static void peers_need_a_secret(void **state)
+{
+    const char *sentence = "PAYRING_PEERS and PAYRING_PEER_LISTEN need a secret but neither "
+                           "PAYRING_PEER_SECRET nor PAYRING_PEER_SECRET_FILE is given";
+
+    (void)state;
+    expect_refusal(API, LINE((char[]){"--peers=http://h:1"}), no_environment, sentence);
+    expect_refusal(API, LINE((char[]){"--peer-listen=h:1"}), no_environment, sentence);
+    expect_refusal(API, LINE((char[]){"--peer-listen=unix:/x"}), no_environment, sentence);
+    expect_refusal(API, LINE((char[]){"--peers=http://h:1"}),
+                   VARIABLES((char[]){"PAYRING_PEER_SECRET=none"}), sentence);
+    assert_string_equal(loaded(API, LINE(), VARIABLES((char[]){SECRET})).peer_secret,
+                        "0123456789abcdef");
+}
+
+/* Where it is refused, it is not repeated. */
+static void a_secret_is_never_shown(void **state)
+{
+    const char *sentence =
+        "PAYRING_PEER_SECRET must be none or 16 to 256 printable characters without spaces";
+
+    (void)state;
+    expect_refusal(API, LINE(), VARIABLES((char[]){"PAYRING_PEER_SECRET=fifteen-letters"}),
+                   sentence);
+    expect_refusal(API, LINE(), VARIABLES((char[]){"PAYRING_PEER_SECRET="}), sentence);
+    expect_refusal(API, LINE(),
+                   VARIABLES((char[]){"PAYRING_PEER_SECRET=with spaces it is no header"}),
+                   sentence);
+    sentence =
+        "--peer-secret is no flag, since every user can read command lines; it is a variable "
+        "of the environment";
+    expect_refusal(API, LINE((char[]){"--peer-secret=0123456789abcdef"}), no_environment, sentence);
+    expect_refusal(API, LINE((char[]){"--peer-secret"}, (char[]){"0123456789abcdef"}),
+                   no_environment, sentence);
+}
+
+static void a_secret_may_be_in_a_file(void **state)
+{
+    char path[] = "/tmp/payring-test-config-XXXXXX", flag[80], sentence[160];
+    struct config c;
+    struct explain why = {.text = ""};
+    int fd = mkstemp(path);
+
+    (void)state;
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, SIXTEEN "\n", 17), 17);
+    sprintf(flag, "--peer-secret-file=%s", path);
+    assert_string_equal(loaded(API, LINE(flag), no_environment).peer_secret, SIXTEEN);
+    assert_string_equal(loaded(API, LINE(flag, (char[]){"-n"}), no_environment).peer_secret,
+                        SIXTEEN);
+    expect_refusal(
+        API, LINE(flag), VARIABLES((char[]){SECRET}),
+        "PAYRING_PEER_SECRET and PAYRING_PEER_SECRET_FILE are both given but there is one "
+        "secret");
+    assert_int_equal(ftruncate(fd, 5), 0);
+    sprintf(
+        sentence,
+        "PAYRING_PEER_SECRET_FILE: %s must hold 16 to 256 printable characters without spaces in "
+        "one line",
+        path);
+    expect_refusal(API, LINE(flag), no_environment, sentence);
+    close(fd);
+    unlink(path);
+    assert_int_equal(load(&c, API, LINE(flag), no_environment, &why), STATUS_SYSTEM);
+    sprintf(sentence, "PAYRING_PEER_SECRET_FILE: %s cannot be read: No such file or directory",
+            path);
+    assert_string_equal(why.text, sentence);
+}
+
 /* ---- where a value comes from ---- */
 
 static void the_flag_wins_over_the_variable(void **state)
@@ -615,6 +768,11 @@ static void help_tells_a_programs_settings_and_no_others(void **state)
             expect_help(help, others[i].name, (others[i].programs & programs[p]) != 0);
             expected += (others[i].programs & programs[p]) != 0;
         }
+        if (programs[p] == API) {
+            assert_non_null(strstr(help, "\n  PAYRING_PEER_SECRET  [none]\n"));
+            assert_null(strstr(help, "--peer-secret "));
+            expected++; /* a variable without a flag */
+        }
         for (const char *c = help; (c = strstr(c, "  PAYRING_")) != NULL; c++)
             entries++;
         assert_int_equal(entries, expected); /* nothing that the lists above do not know */
@@ -659,6 +817,11 @@ int main(void)
         cmocka_unit_test(names_and_paths),
         cmocka_unit_test(endpoints),
         cmocka_unit_test(urls),
+        cmocka_unit_test(peers_are_a_list),
+        cmocka_unit_test(peers_have_a_listener_of_their_own),
+        cmocka_unit_test(peers_need_a_secret),
+        cmocka_unit_test(a_secret_is_never_shown),
+        cmocka_unit_test(a_secret_may_be_in_a_file),
         cmocka_unit_test(the_flag_wins_over_the_variable),
         cmocka_unit_test(similar_variables_are_others),
         cmocka_unit_test(other_programs_settings_are_not_read),

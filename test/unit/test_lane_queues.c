@@ -63,13 +63,14 @@ static void pauses_end_in_the_order_of_their_times(void **state)
     for (uint32_t i = 0; i < SLOTS; i++) {
         uint32_t slot = lane_queues_pop(queues, LANE_FREE);
         due[slot] = rand() % 1000;
-        lane_queues_pause(queues, slot, LANE_ASKING, due[slot]);
+        lane_queues_pause(queues, slot, LANE_ASKING + 1, due[slot]);
     }
     int64_t before = -1;
     for (int64_t now = 0; now < 1000; now++) {
         int64_t next = lane_queues_wake(queues, now);
         assert_true(next > now);
-        for (uint32_t slot; (slot = lane_queues_pop(queues, LANE_ASKING)) != LANE_QUEUES_NONE;) {
+        for (uint32_t slot;
+             (slot = lane_queues_pop(queues, LANE_ASKING + 1)) != LANE_QUEUES_NONE;) {
             assert_true(due[slot] >= before && due[slot] == now);
             before = due[slot];
         }
@@ -120,7 +121,7 @@ static void clearing_keeps_what_is_out(void **state)
     uint32_t out = lane_queues_pop(queues, LANE_FREE), paused = lane_queues_pop(queues, LANE_FREE);
     uint32_t ready = lane_queues_pop(queues, LANE_FREE);
     lane_queues_depart(queues, out, 0, 1);
-    lane_queues_pause(queues, paused, LANE_ASKING, 10);
+    lane_queues_pause(queues, paused, LANE_ASKING + 1, 10);
     lane_queues_append(queues, LANE_READY, ready);
     lane_queues_clear(queues);
     assert_int_equal(queues->slots[out].place, LANE_OUT);

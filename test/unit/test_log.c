@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -289,6 +290,28 @@ static void nothing_is_said_of_repeats_within_the_limit(void **state)
 
 enum { THREADS = 4, LINES = 2000 };
 
+/* A pipe that is full and whose reader is asleep: the line is lost, nobody waits. */
+static void a_log_that_nobody_reads_stops_nobody(void **state)
+{
+    int ends[2];
+    char byte = 'x';
+
+    (void)state;
+    assert_int_equal(pipe2(ends, O_NONBLOCK), 0);
+    while (write(ends[1], &byte, 1) == 1)
+        continue;
+    assert_int_equal(fcntl(ends[1], F_SETFL, 0), 0); /* a write would wait from here on */
+    real_stderr = dup(STDERR_FILENO);
+    assert_true(dup2(ends[1], STDERR_FILENO) >= 0);
+    alarm(10); /* ends the test if it does wait */
+    LOG_INFO("unread", "n=%d", 1);
+    alarm(0);
+    assert_true(dup2(real_stderr, STDERR_FILENO) >= 0);
+    close(real_stderr);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 static void *log_in_a_thread(void *name)
 {
     for (int i = 0; i < LINES; i++)
@@ -341,6 +364,7 @@ int main(void)
         cmocka_unit_test(repeats_are_counted_and_said_at_the_end),
         cmocka_unit_test(repeats_are_said_by_the_next_line_of_anybody),
         cmocka_unit_test(nothing_is_said_of_repeats_within_the_limit),
+        cmocka_unit_test(a_log_that_nobody_reads_stops_nobody),
         cmocka_unit_test(threads_do_not_mix_or_lose_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,8 +8,8 @@
  * sent_us is the wall clock in microseconds; latency counts from when the request was due, so a
  * gateway that stalls cannot hide it by slowing us down. A sum is written to standard error.
  */
-#include "test/lib/poster/connection.h"
-#include "test/lib/poster/plan.h"
+#include "test/lib/client/connection.h"
+#include "test/lib/client/plan.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -25,12 +25,21 @@ enum { TARGETS_MAX = 16, CONNECTIONS_MAX = 4096, TRIES_MAX = 200 };
 /* How soon a refused connection is tried again, at the next target. */
 static const int64_t REOPEN_US = 20 * 1000;
 
+/* A connection and what is out on it. */
+struct post {
+    struct connection connection;
+    unsigned target;         /* index of the target it is connected to */
+    struct payment payment;  /* the one that is out while BUSY */
+    int64_t due_us, sent_us; /* CLOCK_MONOTONIC: when it should have been sent, when it was */
+    int64_t reopen_at_us;
+};
+
 struct poster {
     struct plan plan;
     struct target targets[TARGETS_MAX];
     unsigned target_count;
-    struct connection *connections;
-    unsigned connection_count, next_connection;
+    struct post *posts;
+    unsigned post_count, next_post;
     uint64_t count;      /* requests to make; 0: by time */
     int64_t duration_us; /* 0: by count */
     int64_t interval_us; /* between requests; 0: as fast as they are answered */
@@ -67,19 +76,20 @@ static void *grown(void *array, size_t *room, size_t item_size)
 
 /* --- what happened ------------------------------------------------------------------------ */
 
-static void write_line(const struct connection *connection, const char *status, int64_t now)
+static void write_line(const struct post *post, const char *status, int64_t now)
 {
-    int64_t wall = now_us(CLOCK_REALTIME) - (now - connection->sent_us);
-    printf("%s\t%s\t%s\t%u\t%" PRId64 "\t%" PRId64 "\n", connection->payment.id,
-           connection->payment.amount, status, connection->target, wall, now - connection->due_us);
+    int64_t wall = now_us(CLOCK_REALTIME) - (now - post->sent_us);
+    printf("%s\t%s\t%s\t%u\t%" PRId64 "\t%" PRId64 "\n", post->payment.id, post->payment.amount,
+           status, post->target, wall, now - post->due_us);
 }
 
-static void note_answer(struct poster *poster, const struct connection *connection, int status)
+static void note_answer(struct poster *poster, const struct post *post)
 {
     int64_t now = now_us(CLOCK_MONOTONIC);
+    int status = post->connection.reply.status;
     char text[16];
     snprintf(text, sizeof text, "%d", status);
-    write_line(connection, text, now);
+    write_line(post, text, now);
     if (status >= 200 && status < 300)
         poster->accepted++;
     else
@@ -87,76 +97,81 @@ static void note_answer(struct poster *poster, const struct connection *connecti
     if (poster->answered == poster->latency_room)
         poster->latencies_us =
             grown(poster->latencies_us, &poster->latency_room, sizeof *poster->latencies_us);
-    poster->latencies_us[poster->answered++] = (uint32_t)(now - connection->due_us);
+    poster->latencies_us[poster->answered++] = (uint32_t)(now - post->due_us);
 }
 
-static void note_loss(struct poster *poster, const struct connection *connection)
+static void note_loss(struct poster *poster, const struct post *post)
 {
-    write_line(connection, "lost", now_us(CLOCK_MONOTONIC));
+    write_line(post, "lost", now_us(CLOCK_MONOTONIC));
     poster->lost++;
-    if (!poster->retry || connection->payment.tries >= TRIES_MAX)
+    if (!poster->retry || post->payment.tries >= TRIES_MAX)
         return;
     if (poster->again_count == poster->again_room)
         poster->again = grown(poster->again, &poster->again_room, sizeof *poster->again);
-    poster->again[poster->again_count++] = connection->payment;
+    poster->again[poster->again_count++] = post->payment;
+}
+
+static void send_payment(struct post *post, const struct payment *payment)
+{
+    char body[160], out[512];
+    int body_size = snprintf(body, sizeof body, "{\"correlationId\":\"%s\",\"amount\":%s}",
+                             payment->id, payment->amount);
+    int size = snprintf(out, sizeof out,
+                        "POST /payments HTTP/1.1\r\nHost: payring\r\n"
+                        "Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+                        body_size, body);
+    post->payment = *payment;
+    post->payment.tries++;
+    connection_send(&post->connection, out, (size_t)size);
 }
 
 /* --- connections -------------------------------------------------------------------------- */
 
-static void watch(struct poster *poster, struct connection *connection, int how)
-{
-    bool connecting = connection->state == CONNECTION_CONNECTING;
-    struct epoll_event event = {.events = connecting ? EPOLLOUT : EPOLLIN, .data.ptr = connection};
-    if (connection->state != CONNECTION_CLOSED)
-        epoll_ctl(poster->epoll, how, connection->fd, &event);
-}
-
 static void reopen(struct poster *poster, int64_t now)
 {
-    for (unsigned i = 0; i < poster->connection_count; i++) {
-        struct connection *connection = &poster->connections[i];
-        if (connection->state != CONNECTION_CLOSED || connection->reopen_at_us > now)
+    for (unsigned i = 0; i < poster->post_count; i++) {
+        struct post *post = &poster->posts[i];
+        if (post->connection.state != CONNECTION_CLOSED || post->reopen_at_us > now)
             continue;
-        connection_open(connection, &poster->targets[connection->target]);
-        watch(poster, connection, EPOLL_CTL_ADD);
-        if (connection->state == CONNECTION_CLOSED) {
-            connection->target = (connection->target + 1) % poster->target_count;
-            connection->reopen_at_us = now + REOPEN_US;
+        connection_open(&post->connection, &poster->targets[post->target]);
+        connection_watch(&post->connection, poster->epoll, true, post);
+        if (post->connection.state == CONNECTION_CLOSED) {
+            post->target = (post->target + 1) % poster->target_count;
+            post->reopen_at_us = now + REOPEN_US;
         }
     }
 }
 
 static void give_up_on_the_late(struct poster *poster, int64_t now)
 {
-    for (unsigned i = 0; i < poster->connection_count; i++) {
-        struct connection *connection = &poster->connections[i];
-        if (connection->state != CONNECTION_BUSY || now - connection->sent_us < poster->timeout_us)
+    for (unsigned i = 0; i < poster->post_count; i++) {
+        struct post *post = &poster->posts[i];
+        if (post->connection.state != CONNECTION_BUSY || now - post->sent_us < poster->timeout_us)
             continue;
-        connection_close(connection);
-        connection->target = (connection->target + 1) % poster->target_count;
-        note_loss(poster, connection);
+        connection_close(&post->connection);
+        post->target = (post->target + 1) % poster->target_count;
+        note_loss(poster, post);
     }
 }
 
-static void on_event(struct poster *poster, struct connection *connection)
+static void on_event(struct poster *poster, struct post *post)
 {
-    int status = 0;
-    bool connecting = connection->state == CONNECTION_CONNECTING;
-    switch (connection_on_event(connection, &status)) {
+    bool connecting = post->connection.state == CONNECTION_CONNECTING;
+    switch (connection_on_event(&post->connection)) {
     case EXCHANGE_ANSWERED:
-        note_answer(poster, connection, status);
+        note_answer(poster, post);
         break;
     case EXCHANGE_LOST:
-        note_loss(poster, connection);
+        note_loss(poster, post);
         break;
     case EXCHANGE_PENDING:
         break;
     }
     if (connecting)
-        watch(poster, connection, EPOLL_CTL_MOD);
-    if (connection->state == CONNECTION_CLOSED) {
-        connection->target = (connection->target + 1) % poster->target_count;
-        connection->reopen_at_us = connecting ? now_us(CLOCK_MONOTONIC) + REOPEN_US : 0;
+        connection_watch(&post->connection, poster->epoll, false, post);
+    if (post->connection.state == CONNECTION_CLOSED) {
+        post->target = (post->target + 1) % poster->target_count;
+        post->reopen_at_us = connecting ? now_us(CLOCK_MONOTONIC) + REOPEN_US : 0;
     }
 }
 
@@ -176,13 +191,13 @@ static int64_t due_us(const struct poster *poster, int64_t now)
     return poster->begin_us + (int64_t)poster->issued * poster->interval_us;
 }
 
-static struct connection *idle_connection(struct poster *poster)
+static struct post *idle_post(struct poster *poster)
 {
-    for (unsigned i = 0; i < poster->connection_count; i++) {
-        unsigned at = (poster->next_connection + i) % poster->connection_count;
-        if (poster->connections[at].state == CONNECTION_IDLE) {
-            poster->next_connection = (at + 1) % poster->connection_count;
-            return &poster->connections[at];
+    for (unsigned i = 0; i < poster->post_count; i++) {
+        unsigned at = (poster->next_post + i) % poster->post_count;
+        if (poster->posts[at].connection.state == CONNECTION_IDLE) {
+            poster->next_post = (at + 1) % poster->post_count;
+            return &poster->posts[at];
         }
     }
     return NULL;
@@ -190,8 +205,8 @@ static struct connection *idle_connection(struct poster *poster)
 
 static void post_what_is_due(struct poster *poster, int64_t now)
 {
-    struct connection *connection;
-    while ((connection = idle_connection(poster))) {
+    struct post *post;
+    while ((post = idle_post(poster))) {
         struct payment payment;
         int64_t due = due_us(poster, now);
         if (poster->again_count > 0) {
@@ -203,9 +218,9 @@ static void post_what_is_due(struct poster *poster, int64_t now)
         } else {
             return;
         }
-        connection->due_us = due;
-        connection->sent_us = now;
-        connection_post(connection, &payment);
+        post->due_us = due;
+        post->sent_us = now;
+        send_payment(post, &payment);
     }
 }
 
@@ -213,8 +228,8 @@ static bool anything_left(const struct poster *poster, int64_t now)
 {
     if (!plan_is_over(poster, now) || poster->again_count > 0)
         return true;
-    for (unsigned i = 0; i < poster->connection_count; i++) {
-        if (poster->connections[i].state == CONNECTION_BUSY)
+    for (unsigned i = 0; i < poster->post_count; i++) {
+        if (poster->posts[i].connection.state == CONNECTION_BUSY)
             return true;
     }
     return false;
@@ -251,10 +266,10 @@ static void run(struct poster *poster)
         now = now_us(CLOCK_MONOTONIC);
     }
     poster->retry = false;
-    for (unsigned i = 0; i < poster->connection_count; i++) {
-        if (poster->connections[i].state == CONNECTION_BUSY)
-            note_loss(poster, &poster->connections[i]);
-        connection_close(&poster->connections[i]);
+    for (unsigned i = 0; i < poster->post_count; i++) {
+        if (poster->posts[i].connection.state == CONNECTION_BUSY)
+            note_loss(poster, &poster->posts[i]);
+        connection_free(&poster->posts[i].connection);
     }
 }
 
@@ -355,7 +370,7 @@ static void set_option(struct poster *poster, int option, const char *name, char
         break;
     }
     case 'k':
-        poster->connection_count = (unsigned)number(value, name, CONNECTIONS_MAX);
+        poster->post_count = (unsigned)number(value, name, CONNECTIONS_MAX);
         break;
     case 'x':
         poster->plan.seed = number(value, name, UINT64_MAX);
@@ -412,7 +427,7 @@ static void read_options(struct poster *poster, int argc, char **argv)
     int option, index = 0;
     while ((option = getopt_long(argc, argv, "", options, &index)) != -1)
         set_option(poster, option, option == '?' ? "" : options[index].name, optarg);
-    if (optind < argc || poster->target_count == 0 || poster->connection_count == 0 ||
+    if (optind < argc || poster->target_count == 0 || poster->post_count == 0 ||
         poster->plan.amount_count == 0) {
         fputs(USAGE, stderr);
         exit(2);
@@ -423,21 +438,21 @@ static void read_options(struct poster *poster, int argc, char **argv)
 
 static void place_connections(struct poster *poster)
 {
-    poster->connections = calloc(poster->connection_count, sizeof *poster->connections);
+    poster->posts = calloc(poster->post_count, sizeof *poster->posts);
     poster->epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (!poster->connections || poster->epoll < 0) {
+    if (!poster->posts || poster->epoll < 0) {
         perror("poster");
         exit(2);
     }
-    for (unsigned i = 0; i < poster->connection_count; i++)
-        poster->connections[i].target = i % poster->target_count;
+    for (unsigned i = 0; i < poster->post_count; i++)
+        poster->posts[i].target = i % poster->target_count;
 }
 
 int main(int argc, char **argv)
 {
     struct poster poster = {
         .plan = {.seed = 1, .amounts = {"19.90"}, .amount_count = 1, .conflict_amount = "7777.77"},
-        .connection_count = 8,
+        .post_count = 8,
         .timeout_us = 10 * 1000000,
         .patience_us = 15 * 1000000,
     };

@@ -1,7 +1,7 @@
-#include "test/lib/poster/plan.h"
+#include "test/lib/client/plan.h"
 
 #include <stdbool.h>
-#include <stdio.h>
+#include <string.h>
 
 static uint64_t mix(uint64_t x)
 {
@@ -23,15 +23,27 @@ uint64_t plan_random(struct plan *plan)
     return mix(plan->random_state);
 }
 
-/* Payment n of this seed: a version 4 UUID and one of the amounts. */
+/* The lowest digits of a value, in lower-case hex. */
+static void write_hex(char *out, uint64_t value, unsigned digits)
+{
+    while (digits-- > 0) {
+        out[digits] = "0123456789abcdef"[value & 15];
+        value >>= 4;
+    }
+}
+
+/* Payment n of this seed: a version 4 UUID and one of the amounts. Not by printf, which would be a
+ * tenth of what a request costs the load generator. */
 static void describe(const struct plan *plan, uint64_t n, struct payment *payment)
 {
     uint64_t high = mix(mix(plan->seed) + 2 * n);
     uint64_t low = mix(mix(plan->seed) + 2 * n + 1);
-    snprintf(payment->id, sizeof payment->id, "%08x-%04x-4%03x-%04x-%012llx",
-             (unsigned)(high >> 32), (unsigned)(high >> 16) & 0xffffU, (unsigned)high & 0xfffU,
-             (unsigned)(0x8000U | ((low >> 48) & 0x3fffU)),
-             (unsigned long long)(low & UINT64_C(0xffffffffffff)));
+    memcpy(payment->id, "xxxxxxxx-xxxx-4xxx-xxxx-xxxxxxxxxxxx", PLAN_ID_SIZE);
+    write_hex(payment->id, high >> 32, 8);
+    write_hex(payment->id + 9, high >> 16, 4);
+    write_hex(payment->id + 15, high, 3);
+    write_hex(payment->id + 19, 0x8000U | ((low >> 48) & 0x3fffU), 4);
+    write_hex(payment->id + 24, low, 12);
     payment->amount = plan->amounts[mix(high ^ low) % plan->amount_count];
     payment->tries = 0;
 }

@@ -3,8 +3,8 @@
  * Everything follows from the seed: payment n always has the same id and amount, so a run can be
  * repeated, and a duplicate needs no memory of what was sent. Shares no code with the gateway.
  */
-#ifndef TEST_LIB_POSTER_PLAN_H
-#define TEST_LIB_POSTER_PLAN_H
+#ifndef TEST_LIB_CLIENT_PLAN_H
+#define TEST_LIB_CLIENT_PLAN_H
 
 #include <stdint.h>
 
