@@ -40,6 +40,15 @@ is '... and sees all of it'          "$(events "$play_dir/good.c" | wc -l)" 2
 is 'and sees every use'              "$(events $(rooms api worker shm common) | wc -l)" \
     "$(cat $(rooms api worker shm common) | grep -cE '^ *LOG_(ERROR|WARN|INFO|DEBUG)\(')"
 is 'every use is in the style'       "$(odd $(rooms api worker shm common))" ''
+# undocumented FILE...: the events above debug that OPERATING.md does not tell.
+undocumented() {
+    local event
+    grep -ohE '\bLOG_(ERROR|WARN|INFO)\("[a-z_]+"' "$@" | cut -d '"' -f 2 | sort -u | while read -r event; do
+        grep -qE "\`$event\`|event=$event" docs/OPERATING.md || echo "$event"
+    done
+}
+is 'an event that nobody tells of is found' "$(undocumented "$play_dir/good.c")" "$(printf 'x\ny')"
+is 'OPERATING.md tells of every event'   "$(undocumented $(rooms api worker shm common))" ''
 is 'nothing else is written to stderr by a daemon' \
     "$(grep -nE '\b(stderr\b|STDERR_FILENO\b|perror\(|puts\(|v?printf\()' $(rooms api worker common) |
         grep -v '^common/log.c:.*STDERR_FILENO')" ''
