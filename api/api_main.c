@@ -116,8 +116,9 @@ int main(int argc, char **argv)
                                            .environment = environ,
                                            .usage = ""};
 
+    log_open("payring-api", LOG_LEVEL_INFO);
     if (config_load(&config, &invocation, &why) != STATUS_OK) {
-        fprintf(stderr, "payring-api: %s\n", why.text);
+        LOG_ERROR("not_started", "why=%s", why.text);
         return EXIT_FAILURE;
     }
     if (config_answer(&config, &invocation, stdout))

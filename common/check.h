@@ -4,16 +4,9 @@
 #ifndef PAYRING_CHECK_H
 #define PAYRING_CHECK_H
 
-#include <stdio.h>
-#include <stdlib.h>
-
-static inline _Noreturn __attribute__((cold)) void check_failed(const char *file, int line,
-                                                                const char *condition)
-{
-    fprintf(stderr, "level=error event=check_failed place=%s:%d condition=\"%s\"\n", file, line,
-            condition);
-    abort();
-}
+/* Say so in the log and abort. In log.c: its last line has the form of all others. */
+_Noreturn __attribute__((cold)) void check_failed(const char *file, int line,
+                                                  const char *condition);
 
 #define CHECK(condition) ((condition) ? (void)0 : check_failed(__FILE__, __LINE__, #condition))
 

@@ -428,7 +428,8 @@ static struct allowed describe(const struct setting *setting)
         snprintf(text, size, "none or " SECRET_RULE);
         break;
     case KIND_URL:
-        snprintf(text, size, "a URL like http://HOST:PORT of at most %u bytes, without a query",
+        snprintf(text, size,
+                 "a URL like http://HOST:PORT of at most %u bytes, without user and query",
                  highest);
         break;
     }
@@ -477,6 +478,17 @@ static void look_up_variable(const struct setting *setting, char **environment, 
             given->value = *environment + length + 1;
 }
 
+/* Without its value: it may be a secret whose flag was misspelt. */
+static enum status explain_unknown_flag(const struct config_invocation *invocation,
+                                        const char *argument, struct explain *why)
+{
+    size_t length = strcspn(argument, "=");
+
+    return explain(why, STATUS_INVALID, "%s has no flag %.*s; see --help",
+                   config_program_name(invocation->program), (int)(length < 80 ? length : 80),
+                   argument);
+}
+
 /* What begins with "-"; *place moves when it takes the next argument as its value. */
 static enum status read_flag(const struct config_invocation *invocation, int *place,
                              struct given *given, struct explain *why)
@@ -497,8 +509,7 @@ static enum status read_flag(const struct config_invocation *invocation, int *pl
                        "of the environment",
                        setting->name);
     if (setting == NULL)
-        return explain(why, STATUS_INVALID, "%s has no flag %.80s; see --help",
-                       config_program_name(invocation->program), argument);
+        return explain_unknown_flag(invocation, argument, why);
     given += setting - settings;
     snprintf(given->name, sizeof given->name, "--%s", setting->name);
     given->value = name[length] == '=' ? name + length + 1 : invocation->argv[++*place];
@@ -592,10 +603,26 @@ static void read_presets(struct config *config)
         CHECK(read_setting(&settings[i], settings[i].preset, config));
 }
 
+/* The sentence goes to the log. People put passwords and tokens into URLs, which we do not take. */
+static bool may_hold_secret(const struct setting *setting, const char *value)
+{
+    switch (setting->kind) {
+    case KIND_SECRET:
+        return true;
+    case KIND_URL:
+    case KIND_PEERS:
+    case KIND_ADDRESS_OR_NONE:
+    case KIND_ENDPOINT_OR_NONE:
+        return strpbrk(value, "@?") != NULL;
+    default:
+        return false;
+    }
+}
+
 static enum status refuse(const struct setting *setting, const struct given *given,
                           struct explain *why)
 {
-    if (setting->kind == KIND_SECRET)
+    if (may_hold_secret(setting, given->value))
         return explain(why, STATUS_INVALID, "%s must be %s", given->name, describe(setting).text);
     return explain(why, STATUS_INVALID, "%s is \"%.80s\" but must be %s", given->name, given->value,
                    describe(setting).text);

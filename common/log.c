@@ -9,9 +9,11 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "common/check.h"
 #include "common/clock.h"
 #include "common/iso8601.h"
 
@@ -30,9 +32,14 @@ struct line {
     size_t length;
 };
 
+static size_t room_of(const struct line *line)
+{
+    return sizeof line->text - 1 - line->length;
+}
+
 static void put_bytes(struct line *line, const char *bytes, size_t count)
 {
-    size_t room = sizeof line->text - 1 - line->length;
+    size_t room = room_of(line);
 
     if (count > room)
         count = room;
@@ -45,15 +52,16 @@ static void put_text(struct line *line, const char *text)
     put_bytes(line, text, strlen(text));
 }
 
-static bool is_control(char c)
+/* What is not ASCII may be no UTF-8 either, or a line break to some reader. */
+static bool is_printable(char c)
 {
-    return (unsigned char)c < 0x20 || c == 0x7f;
+    return c >= ' ' && c <= '~';
 }
 
 static bool needs_quotes(const char *value, size_t length)
 {
     for (size_t i = 0; i < length; i++)
-        if (is_control(value[i]) || strchr(" \"=\\", value[i]) != NULL)
+        if (!is_printable(value[i]) || strchr(" \"=\\", value[i]) != NULL)
             return true;
     return length == 0;
 }
@@ -69,8 +77,10 @@ static void put_value(struct line *line, const char *value, size_t length)
         char escaped[5] = {value[i]};
         if (value[i] == '"' || value[i] == '\\')
             snprintf(escaped, sizeof escaped, "\\%c", value[i]);
-        else if (is_control(value[i]))
+        else if (!is_printable(value[i]))
             snprintf(escaped, sizeof escaped, "\\x%02x", (unsigned char)value[i]);
+        if (room_of(line) <= strlen(escaped)) /* the quote has to be closed */
+            break;
         put_text(line, escaped);
     }
     put_text(line, "\"");
@@ -149,6 +159,9 @@ static void put_pairs(struct line *line, const char *format, va_list arguments)
         size_t from = printed_length(format, (size_t)(word - format), arguments) + key_length;
         size_t to = printed_length(format, (size_t)(end - format), arguments);
 
+        /* A pair that the line is cut off before is left out: no half a key. */
+        if (room_of(line) < 1 + key_length + sizeof "\"\"" - 1)
+            break;
         put_text(line, " ");
         put_bytes(line, word, key_length);
         from = lesser(from, printed_size);
@@ -215,6 +228,20 @@ void log_write(struct log_site *site, enum log_level level, const char *format, 
     }
     pthread_mutex_unlock(&lock);
     errno = saved_errno;
+}
+
+/* Without the lock: whoever holds it may be the one that failed. */
+void check_failed(const char *file, int line_number, const char *condition)
+{
+    struct line line;
+    char place[256];
+
+    snprintf(place, sizeof place, "%s:%d", file, line_number);
+    start_line(&line, LOG_LEVEL_ERROR, "check_failed");
+    put_pair(&line, "place", place);
+    put_pair(&line, "condition", condition);
+    end_line(&line);
+    abort();
 }
 
 void log_open(const char *program, enum log_level level)

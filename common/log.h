@@ -1,11 +1,13 @@
 /* The log: one line an event on stderr, written by one write(2), so that the lines of several
- * threads and processes never mix.
+ * threads and processes never mix. The daemons say everything by it, from the first error of a
+ * setting to the last CHECK; payringctl answers a person and has no log.
  *
  *   time=2025-07-15T12:34:56.000Z program=payring-api level=info event=ready socket=/run/a.sock
  *
- * A value that holds a space, a quote, '=', a backslash or a control character is quoted and
- * escaped, so that nothing a client sends can start a line or a key of its own. A line is cut off
- * at LOG_LINE_SIZE. Never log a body, a token or a shared secret: not even at level debug.
+ * A value that holds a space, a quote, '=', a backslash or anything but printable ASCII is quoted
+ * and escaped, so that nothing a client sends can start a line or a key of its own. A line is cut
+ * off at LOG_LINE_SIZE, between pairs or within a value, whose quote is closed. Never log a body, a
+ * token or a shared secret: not even at level debug.
  */
 #ifndef PAYRING_LOG_H
 #define PAYRING_LOG_H

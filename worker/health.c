@@ -1,8 +1,10 @@
 #include "worker/health.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -84,7 +86,7 @@ static bool become_caller(struct health *health)
     }
     struct explain why;
     if (shm_region_open_health(health->region, &why) != STATUS_OK) {
-        LOG_ERROR("health", "why=%s", why.text);
+        LOG_ERROR("health_not_called", "why=%s", why.text);
         shm_lease_give_back(health->region, SHM_LEASE_HEALTH);
         return false;
     }
@@ -164,7 +166,7 @@ void health_stop(struct health *health)
 {
     atomic_store_explicit(&health->stopping, true, memory_order_release);
     if (eventfd_write(health->stop_fd, 1) != 0)
-        LOG_WARN("health_stop", "why=%m");
+        LOG_WARN("stop_not_rung", "why=%s", strerror(errno));
     pthread_join(health->thread, NULL);
     release(health);
 }

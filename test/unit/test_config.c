@@ -598,7 +598,24 @@ static void other_programs_settings_are_not_read(void **state)
     expect_refusal(CTL, LINE(), VARIABLES(bad),
                    "PAYRING_LANES is \"nonsense\" but must be a whole number from 1 to 16");
     expect_refusal(API, LINE((char[]){"--lanes=3"}), no_environment,
-                   "payring-api has no flag --lanes=3; see --help");
+                   "payring-api has no flag --lanes; see --help");
+}
+
+static void a_refusal_keeps_secrets(void **state)
+{
+    (void)state;
+    expect_refusal(WORKER, LINE(),
+                   VARIABLES((char[]){"PAYRING_DEFAULT_URL=http://user:secret@host:8080"}),
+                   "PAYRING_DEFAULT_URL must be a URL like http://HOST:PORT of at most 255 bytes, "
+                   "without user and query");
+    expect_refusal(WORKER, LINE((char[]){"--fallback-url=http://host?token=secret"}),
+                   no_environment,
+                   "--fallback-url must be a URL like http://HOST:PORT of at most 255 bytes, "
+                   "without user and query");
+    expect_refusal(API, LINE((char[]){"--api-tcp=user:secret@host:1"}), no_environment,
+                   "--api-tcp must be none or HOST:PORT, with an IPv6 address in brackets");
+    expect_refusal(API, LINE((char[]){"--misspelt-token=secret"}), no_environment,
+                   "payring-api has no flag --misspelt-token; see --help");
 }
 
 static void a_refusal_names_setting_value_and_limits(void **state)
@@ -637,7 +654,7 @@ static void unknown_flags_are_refused(void **state)
     for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++) {
         char flag[40], sentence[120];
         sprintf(flag, "%s", unknown[i]);
-        sprintf(sentence, "payringctl has no flag %s; see --help", flag);
+        sprintf(sentence, "payringctl has no flag %.*s; see --help", (int)strcspn(flag, "="), flag);
         expect_refusal(CTL, LINE(flag), no_environment, sentence);
     }
 }
@@ -809,6 +826,7 @@ int main(void)
         cmocka_unit_test(similar_variables_are_others),
         cmocka_unit_test(other_programs_settings_are_not_read),
         cmocka_unit_test(a_refusal_names_setting_value_and_limits),
+        cmocka_unit_test(a_refusal_keeps_secrets),
         cmocka_unit_test(unknown_flags_are_refused),
         cmocka_unit_test(the_callers_own_flags_are_reported),
         cmocka_unit_test(words_are_kept_in_order_for_the_keeper),

@@ -115,11 +115,56 @@ static void a_line_is_cut_off(void **state)
     assert_int_equal(strlen(captured), LOG_LINE_SIZE);
     assert_non_null(strstr(line, " a=yyyy"));
     assert_int_equal(line[strlen(line) - 1], '\n');
-    memset(long_text, '\n', sizeof long_text - 1);
+}
+
+/* What may be left of b="\n \n" last=5: no half an escape, no open quote, no half a key. */
+static bool is_well_cut(const char *line)
+{
+    static const char *const rests[] = {
+        "y\n",
+        "y b=\"\"\n",
+        "y b=\"\\x0a\"\n",
+        "y b=\"\\x0a \"\n",
+        "y b=\"\\x0a \\x0a\"\n",
+        "y b=\"\\x0a \\x0a\" last=5\n",
+    };
+    const char *rest = strrchr(line, 'y');
+
+    for (size_t i = 0; i < sizeof rests / sizeof rests[0]; i++)
+        if (rest != NULL && strcmp(rest, rests[i]) == 0)
+            return true;
+    return false;
+}
+
+static void a_cut_leaves_pairs(void **state)
+{
+    char text[LOG_LINE_SIZE];
+
+    (void)state;
+    log_open("t", LOG_LEVEL_DEBUG);
+    for (size_t length = LOG_LINE_SIZE - 120; length < sizeof text; length++) {
+        struct log_site site = {.event = "x"}; /* a new one: no limit is reached */
+        memset(text, 'y', length);
+        text[length] = '\0';
+        capture();
+        log_write(&site, LOG_LEVEL_INFO, " a=%s b=%s last=%d", text, "\n \n", 5);
+        assert_true(is_well_cut(release_line()));
+        assert_in_range(strlen(captured), length, LOG_LINE_SIZE);
+    }
+    memset(text, '"', sizeof text - 1);
     capture();
-    LOG_INFO("x", "a=%s b=%s", long_text, long_text);
-    release_line();
-    assert_int_equal(strlen(captured), LOG_LINE_SIZE);
+    LOG_INFO("x", "a=%s", text);
+    assert_non_null(strstr(release_line(), "\\\"\"\n"));
+}
+
+static void only_ascii_is_written_as_it_is(void **state)
+{
+    (void)state;
+    log_open("t", LOG_LEVEL_DEBUG);
+    capture();
+    LOG_INFO("x", "a=%s b=%s", "\xc2\x85", "\xff");
+    assert_string_equal(release_line(),
+                        "program=t level=info event=x a=\"\\xc2\\x85\" b=\"\\xff\"\n");
 }
 
 static void log_at_every_level(void)
@@ -311,6 +356,8 @@ int main(void)
         cmocka_unit_test(a_line_says_who_what_and_how_bad),
         cmocka_unit_test(values_cannot_break_out),
         cmocka_unit_test(a_line_is_cut_off),
+        cmocka_unit_test(a_cut_leaves_pairs),
+        cmocka_unit_test(only_ascii_is_written_as_it_is),
         cmocka_unit_test(the_threshold_decides),
         cmocka_unit_test(arguments_of_silent_levels_are_not_evaluated),
         cmocka_unit_test(errno_survives),
