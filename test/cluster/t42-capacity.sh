@@ -11,7 +11,7 @@ load_start --seconds 18 --rate 2200 --seed 421
 accepted_for() { # seconds of load
     load_has_posted $(($1 * 2200))
 }
-ok 'the load runs'                  eventually 20 accepted_for 12
+ok 'the load runs'                  eventually 20 accepted_for 10
 level() { # median of what is running there, over some seconds
     local n=0
     while [ "$n" -lt 60 ]; do
@@ -20,16 +20,20 @@ level() { # median of what is running there, over some seconds
         sleep 0.05
     done | sort -n | sed -n 30p
 }
-level default >"$play_dir/level.default" &
-sampler=$!
-level fallback >"$play_dir/level.fallback"
-wait "$sampler"
 between() { # low high value
     echo "$3 is to be $1 to $2"
     [ "$3" -ge "$1" ] && [ "$3" -le "$2" ]
 }
-ok 'the default: 24 and 4 to 12'    between 28 40 "$(cat "$play_dir/level.default")"
-ok 'the fallback: 6 and 4 to 12'    between 10 20 "$(cat "$play_dir/level.fallback")"
+# Side by side, since a lane's levels depend on both; what waits in the lanes lasts longer than this.
+levels_are_right() {
+    level default >"$play_dir/level.default" &
+    sampler=$!
+    level fallback >"$play_dir/level.fallback"
+    wait "$sampler"
+    between 28 40 "$(cat "$play_dir/level.default")" &&
+        between 10 20 "$(cat "$play_dir/level.fallback")"
+}
+ok 'the default: 24 and 4 to 12, the fallback: 6 and 4 to 12'  eventually 14 levels_are_right
 ok 'the load is answered'           load_wait
 processor default behaves
 processor fallback behaves
