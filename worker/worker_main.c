@@ -30,6 +30,7 @@ struct worker {
     bool given_up[SHM_LANES_MAX];            /* damaged: no owner could open it */
     int64_t unowned_since_ms[SHM_LANES_MAX]; /* monotonic; 0 = owned when last looked */
     unsigned lane_count;
+    bool told_of_deletion;
 };
 
 static void block_signals(sigset_t *set)
@@ -118,8 +119,9 @@ static void prepare_lanes(struct worker *worker)
 static bool region_is_worth_it(struct worker *worker)
 {
     bool current = shm_region_is_current(&worker->region);
-    if (!current && worker->lane_count > 0)
+    if (!current && worker->lane_count > 0 && !worker->told_of_deletion)
         LOG_ERROR("region_deleted", "region=%s lanes=%u", worker->region.name, worker->lane_count);
+    worker->told_of_deletion = !current; /* once: it does not change back */
     return current || worker->lane_count > 0;
 }
 

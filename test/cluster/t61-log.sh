@@ -60,14 +60,19 @@ ok 'a purge'                     answers 200 api0 /purge-payments -X POST
 kill_process worker0 STOP
 ok 'a purge that is late'        answers 503 api0 /purge-payments -X POST
 kill_process worker0 CONT
-kill_process worker0 TERM
-rm -f "/dev/shm/$PAYRING_REGION"
-ok 'the region is gone'          eventually 5 answers 503 api0 /healthz
-kill_process api0 TERM
-
 count_of() { # event
     grep -c " event=$1\( \|\$\)" "$play_dir/worker0.log"
 }
+rm -f "/dev/shm/$PAYRING_REGION"
+ok 'the region is gone'          eventually 5 answers 503 api0 /healthz
+deletion_is_told() {
+    same "$(count_of region_deleted)" 1
+}
+ok 'the worker says so'          eventually 5 deletion_is_told
+ok '... once'                    stays 3 deletion_is_told
+kill_process worker0 TERM
+kill_process api0 TERM
+
 held_back_of() {
     sed -n "s/.* event=log_held_back of=$1 lines=//p" "$play_dir/worker0.log" |
         awk '{ n += $1 } END { print n + 0 }'
