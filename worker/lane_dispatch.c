@@ -12,6 +12,9 @@
 /* After another lane's probe was in the way: look again soon, each lane at a time of its own. */
 #define PROBE_RETRY_US 5000
 
+/* A lane's doorbell, and what libcurl opens for itself: its waker, a resolver's pair of sockets. */
+#define DESCRIPTORS_BESIDES 8
+
 const char *const lane_processor_names[SHM_PROCESSORS] = {"default", "fallback"};
 
 static struct shm_processor_view *own_page(const struct lane *lane, unsigned processor)
@@ -278,6 +281,11 @@ int64_t lane_dispatch(struct lane *lane, bool *sent)
     for (unsigned p = 0; p < SHM_PROCESSORS; p++)
         ask_book(lane, p, sent);
     return look_again_us;
+}
+
+unsigned lane_descriptors_max(const struct lane_settings *settings)
+{
+    return SHM_PROCESSORS * ((unsigned)settings->in_flight_max + LOOKUPS_MAX) + DESCRIPTORS_BESIDES;
 }
 
 void lane_dispatch_init(struct lane *lane)
