@@ -92,7 +92,11 @@ static struct routing_processor facts_of(const struct lane *lane, unsigned proce
     struct routing_processor facts =
         processor_view_facts(&lane->views[processor], lane->now_us,
                              lane_queues_oldest_sent_us(&lane->queues, processor));
-    if (facts.in_flight >= lane->settings.in_flight_max && facts.probe_after_us == 0)
+    if (lane->views[processor].in_flight < lane->settings.in_flight_max)
+        return facts;
+    if (facts.limit > facts.in_flight) /* what is overtaken has its transfer still */
+        facts.limit = facts.in_flight;
+    if (facts.probe_after_us == 0)
         facts.probe_after_us = ROUTING_ASK_AGAIN_MAX_US;
     return facts;
 }
@@ -170,6 +174,8 @@ void lane_note_answer(struct lane *lane, uint32_t slot,
     processor_view_answered(view, answers[completion->outcome], lane->queues.slots[slot].sent_us,
                             lane->now_us);
     lane_queues_return(&lane->queues, slot, processor);
+    processor_view_overtaken(
+        view, (int)lane_queues_overtaken(&lane->queues, processor, view->overtaken_before_us));
     publish(lane, processor);
     if (view->failing != was_failing)
         LOG_INFO("processor", "lane=%u processor=%s failing=%d", lane->memory.number,
@@ -186,8 +192,7 @@ static int64_t send_pinned(struct lane *lane, unsigned processor, bool *sent)
         if (lane_queues_first(&lane->queues, LANE_PINNED + processor) == LANE_QUEUES_NONE)
             return INT64_MAX;
         if (facts.in_flight >= facts.limit && !facts.failing)
-            return facts.in_flight > 0 ? INT64_MAX /* an answer makes room */
-                                       : lane->now_us + ROUTING_ASK_AGAIN_MAX_US;
+            return lane->now_us + ROUTING_ASK_AGAIN_MAX_US; /* if no answer makes room earlier */
         if (facts.failing && facts.probe_after_us > 0)
             return lane->now_us + facts.probe_after_us;
         if (facts.failing && !claim_probe(lane, processor))
