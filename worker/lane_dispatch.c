@@ -159,8 +159,15 @@ void lane_send_post(struct lane *lane, uint32_t slot, unsigned processor)
         not_begun(lane, slot, processor, UPSTREAM_POST);
 }
 
-void lane_note_answer(struct lane *lane, uint32_t slot,
-                      const struct upstream_completion *completion)
+/* An outcome that is unknown again, of a payment alone: the processor has answered others since it
+ * failed at this one. Whatever it is that it dislikes, it says nothing of the others' chances. */
+static bool is_disliked(const struct processor_view *view, const struct lane_slot *slot)
+{
+    return slot->unknown_us != 0 && view->succeeded_us > slot->unknown_us;
+}
+
+static enum processor_answer answer_of(const struct processor_view *view, struct lane_slot *slot,
+                                       enum upstream_outcome outcome, int64_t now_us)
 {
     static const enum processor_answer answers[] = {
         [UPSTREAM_ACCEPTED] = PROCESSOR_OK,         [UPSTREAM_EXISTS] = PROCESSOR_OK,
@@ -168,10 +175,21 @@ void lane_note_answer(struct lane *lane, uint32_t slot,
         [UPSTREAM_FAILING] = PROCESSOR_FAILING,     [UPSTREAM_BAD_REQUEST] = PROCESSOR_BAD_REQUEST,
         [UPSTREAM_UNKNOWN] = PROCESSOR_UNKNOWN,
     };
+    if (outcome != UPSTREAM_UNKNOWN)
+        return answers[outcome];
+    enum processor_answer answer = is_disliked(view, slot) ? PROCESSOR_DISLIKES : PROCESSOR_UNKNOWN;
+    slot->unknown_us = now_us;
+    return answer;
+}
+
+void lane_note_answer(struct lane *lane, uint32_t slot,
+                      const struct upstream_completion *completion)
+{
     unsigned processor = (unsigned)completion->processor;
     struct processor_view *view = &lane->views[processor];
     bool was_failing = view->failing;
-    processor_view_answered(view, answers[completion->outcome], lane->queues.slots[slot].sent_us,
+    struct lane_slot *s = &lane->queues.slots[slot];
+    processor_view_answered(view, answer_of(view, s, completion->outcome, lane->now_us), s->sent_us,
                             lane->now_us);
     lane_queues_return(&lane->queues, slot, processor);
     processor_view_overtaken(
@@ -198,6 +216,7 @@ static int64_t send_pinned(struct lane *lane, unsigned processor, bool *sent)
         if (facts.failing && !claim_probe(lane, processor))
             return probe_retry_us(lane);
         lane_memory_count(&lane->memory, SHM_LANE_COUNTER_resends);
+        lane->probed_pinned[processor] = facts.failing;
         lane_step(lane, lane_queues_pop(&lane->queues, LANE_PINNED + processor), &resend);
         *sent = true;
     }
@@ -260,6 +279,7 @@ static int64_t send_new(struct lane *lane, enum lane_place list, bool *sent)
         }
         if (decision.is_probe && !claim_probe(lane, (unsigned)decision.action))
             return probe_retry_us(lane);
+        lane->probed_pinned[decision.action] = false;
         lane_queues_pop(&lane->queues, list);
         lane_step(lane, slot,
                   &(struct payment_event){.kind = PAYMENT_EVENT_BIND,
@@ -279,10 +299,19 @@ int64_t lane_dispatch(struct lane *lane, bool *sent)
     int64_t woken_ms = lane_queues_wake(&lane->queues, lane->now_us / 1000);
     int64_t look_again_us = woken_ms == INT64_MAX ? INT64_MAX : woken_ms * 1000;
     listen_to_the_others(lane);
-    for (unsigned p = 0; p < SHM_PROCESSORS; p++)
-        look_again_us = sooner(look_again_us, send_pinned(lane, p, sent));
+    /* Pinned payments first, they are the older ones; but of two probes one, lest those that a
+     * processor will never take are all that it is judged by. */
+    bool new_first[SHM_PROCESSORS];
+    for (unsigned p = 0; p < SHM_PROCESSORS; p++) {
+        new_first[p] = lane->views[p].failing && lane->probed_pinned[p];
+        if (!new_first[p])
+            look_again_us = sooner(look_again_us, send_pinned(lane, p, sent));
+    }
     look_again_us = sooner(look_again_us, send_new(lane, LANE_PRESSED, sent));
     look_again_us = sooner(look_again_us, send_new(lane, LANE_READY, sent));
+    for (unsigned p = 0; p < SHM_PROCESSORS; p++)
+        if (new_first[p])
+            look_again_us = sooner(look_again_us, send_pinned(lane, p, sent));
     for (unsigned p = 0; p < SHM_PROCESSORS; p++)
         ask_book(lane, p, sent);
     return look_again_us;

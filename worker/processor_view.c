@@ -131,6 +131,7 @@ void processor_view_answered(struct processor_view *view, enum processor_answer 
         view->busy_until_us = now_us + PROCESSOR_VIEW_BUSY_HOLD_US;
         break;
     case PROCESSOR_BAD_REQUEST:
+    case PROCESSOR_DISLIKES:
         break;
     }
     view->in_flight--;

@@ -5,7 +5,9 @@
  * last sign of life means failing: an empty 500, never connected, an outcome unknown, a report that
  * says so. A sign of life after the last failure means not failing: a 200 or 422, or a report that
  * says so. Hence an old report cannot stop a processor that answers, and one failure is enough.
- * 429 and 400 are no evidence; a 429 shrinks the limit and holds new payments back for a moment.
+ * 429 and 400 are no evidence, nor is an outcome that is unknown for one payment again and again
+ * while others are answered (such payments would be all the probes there are); a 429 shrinks the
+ * limit and holds new payments back for a moment.
  *
  * A payment is overtaken when one that was sent long after it has been answered. It was lost, or
  * sleeps in a delay that is over: it takes nothing of what the processor can do now, so it does not
@@ -56,6 +58,7 @@ enum processor_answer {
     PROCESSOR_FAILING,     /* empty 500 */
     PROCESSOR_BAD_REQUEST, /* 400 */
     PROCESSOR_UNKNOWN,     /* time-out, reset, anything else */
+    PROCESSOR_DISLIKES,    /* the same again for one payment, others having been answered since */
 };
 
 /* The cluster's last health report. */

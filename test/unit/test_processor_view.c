@@ -357,6 +357,20 @@ static void late_answer_of_a_sleeper_is_a_sign_of_life_alone(void **state)
     assert_true(view.latency_us <= latency_us);
 }
 
+static void dislike_of_one_payment_is_no_evidence(void **state)
+{
+    (void)state;
+    struct processor_view view = fresh();
+    round_trip(&view, PROCESSOR_OK, T0, T0 + MS);
+    int limit = facts_at(&view, T0 + S).limit;
+    round_trip(&view, PROCESSOR_DISLIKES, T0 + S, T0 + S + MS);
+    struct routing_processor facts = facts_at(&view, T0 + 2 * S);
+    assert_false(facts.failing);
+    assert_int_equal(facts.in_flight, 0);
+    assert_int_equal(facts.limit, limit);
+    assert_int_equal(processor_view_news(&view).last_failure_ms, 0);
+}
+
 /* Slow is not lost: the margin grows with what answers take. */
 static void slow_payments_are_not_overtaken_by_their_like(void **state)
 {
@@ -391,6 +405,7 @@ int main(void)
         cmocka_unit_test(time_out_of_an_overtaken_payment_is_no_evidence),
         cmocka_unit_test(late_answer_of_a_sleeper_is_a_sign_of_life_alone),
         cmocka_unit_test(slow_payments_are_not_overtaken_by_their_like),
+        cmocka_unit_test(dislike_of_one_payment_is_no_evidence),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
