@@ -153,7 +153,7 @@ static const struct {
     NUMBER("worker-lanes", WORKER, worker_lanes, "0", "16", "", "17"),
     NUMBER("takeover-ms", WORKER, takeover_ms, "10", "600000", "9", "600001"),
     NUMBER("post-timeout-ms", WORKER, post_timeout_ms, "30000", "3600000", "29999", "3600001"),
-    NUMBER("lookup-timeout-ms", WORKER, lookup_timeout_ms, "100", "600000", "99", "600001"),
+    NUMBER("lookup-timeout-ms", WORKER | CTL, lookup_timeout_ms, "100", "600000", "99", "600001"),
     NUMBER("health-interval-ms", WORKER, health_interval_ms, "5000", "3600000", "4999", "3600001"),
     NUMBER("in-flight-max", WORKER, in_flight_max, "1", "1024", "0", "1025"),
     NUMBER("lookup-young-s", WORKER, lookup_young_s, "0", "604800", "", "604801"),
@@ -174,8 +174,8 @@ static const struct {
     {"peers", API},
     {"peer-listen", API},
     {"peer-secret-file", API},
-    {"default-url", WORKER},
-    {"fallback-url", WORKER},
+    {"default-url", WORKER | CTL},
+    {"fallback-url", WORKER | CTL},
     {"policy", WORKER},
 };
 #define OTHERS (sizeof others / sizeof others[0])
