@@ -148,6 +148,13 @@ static const char *sum_group(unsigned sum)
     return sum >= SUM_STATES && sum < SUM_COUNTERS ? "records." : "";
 }
 
+/* How far the lane is with an operator's decision (enum shm_decision_phase); 0: none is open. */
+static int deciding(const struct shm_lane *lane)
+{
+    bool open = load(&lane->decision.number) != load(&lane->decision.answered);
+    return open ? (int)load(&lane->decision.phase) : 0;
+}
+
 static void put_lane(const struct shm_region *region, unsigned lane, uint64_t totals[SUMS],
                      FILE *out)
 {
@@ -159,6 +166,7 @@ static void put_lane(const struct shm_region *region, unsigned lane, uint64_t to
     fprintf(out, "lane.%u.beat_age %" PRId64 "\n", lane,
             age_ms(load(&control->presence.beat_ms), clock_wall_ms()));
     fprintf(out, "lane.%u.asleep %" PRIu64 "\n", lane, load(&control->sleep_count) & 1);
+    fprintf(out, "lane.%u.deciding %d\n", lane, deciding(control));
     fprintf(out, "lane.%u.purge_applied %" PRIu64 "\n", lane, load(&control->purge_applied));
     fprintf(out, "lane.%u.remembers_since_age %" PRId64 "\n", lane, remembers_since_ms(control));
     for (unsigned p = 0; p < SHM_PROCESSORS; p++)

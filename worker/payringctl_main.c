@@ -1,221 +1,49 @@
-/* payringctl: the inspector and keeper of the region. The verbs that only look
- * open it read-only. */
-#define _GNU_SOURCE /* environ */
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+/* payringctl: keeps the region, shows what is in it, and takes a person's decisions to those who
+ * carry them out. */
+#include <signal.h>
 
-#include "common/config.h"
-#include "shm/shm_check.h"
-#include "shm/shm_region.h"
-#include "shm/shm_show.h"
+#include "worker/ctl.h"
 
-static const char usage[] =
-    "\n"
-    "Verbs:\n"
-    "  create   make the region; fails if there is one of that name\n"
-    "  show     who is there and how it stands\n"
-    "  check    read everything and say what contradicts what; exits with 1 if anything does\n"
-    "  list     every payment in the tables: id, cents, state, processor, requestedAt (us),\n"
-    "           acceptedAt (ms), flags, attempts; tabs between\n"
-    "  rows     every payment in the ledgers: lane, row, processor, cents, requestedAt (us)\n"
-    "  remove   make the region go away; refuses while a process uses it or while it holds\n"
-    "           payments that have not ended\n";
-
-/* What the command line says besides settings. */
-struct options {
-    bool if_missing, plain, force;
+/* clang-format off: a table */
+static const struct ctl_verb verbs[] = {
+    {"create", "", "make the region; fails if there is one of that name", 0, 0, ctl_create},
+    {"show", "", "who is there and how it stands", 0, 0, ctl_show},
+    {"check", "", "read everything and say what contradicts what", 0, 0, ctl_check},
+    {"payments", "", "the payments in tables and rings, oldest first",
+     1 << CTL_FORMAT_TEXT | 1 << CTL_FORMAT_TSV | 1 << CTL_FORMAT_JSON, 0, ctl_payments},
+    {"resolve", "ID settled|requeue|reject",
+     "decide about a pinned payment, having asked at its "
+     "processor",
+     0, 60000, ctl_resolve},
+    {"reconcile", "", "ask both processors for the payments here, print differences",
+     1 << CTL_FORMAT_TEXT | 1 << CTL_FORMAT_JSON, 0, ctl_reconcile},
+    {"export", "", "the settled payments", 1 << CTL_FORMAT_CSV | 1 << CTL_FORMAT_JSONL, 0,
+     ctl_export},
+    {"drain", "", "stop intake and wait until everything accepted has ended", 0, 600000, ctl_drain},
+    {"list", "",
+     "every record: id, cents, state, processor, requestedAt (us), acceptedAt (ms), "
+     "flags, attempts; tabs between",
+     0, 0, ctl_list},
+    {"rows", "", "every ledger row: lane, row, processor, cents, requestedAt (us)", 0, 0, ctl_rows},
+    {"remove", "",
+     "make the region go away; refuses while a process uses it or while it holds "
+     "payments that have not ended",
+     0, 0, ctl_remove},
+    {NULL, NULL, NULL, 0, 0, NULL},
 };
-
-static int complain(const struct explain *why)
-{
-    fprintf(stderr, "payringctl: %s\n", why->text);
-    return EXIT_FAILURE;
-}
-
-/* ------------------------------------------------------------------ create */
-
-static struct shm_geometry wanted_geometry(const struct config *config)
-{
-    return (struct shm_geometry){
-        .api_slots = config->api_slots,
-        .lanes = config->lanes,
-        .ring_slots = config->ring_slots,
-        .payment_slots = config->payment_slots,
-        .ledger_rows = config->ledger_rows,
-        .horizon_payments = config->horizon_payments,
-    };
-}
-
-/* A region of another geometry is not the one that was asked for. */
-static enum status compare_geometry(const struct shm_geometry *is,
-                                    const struct shm_geometry *wanted, struct explain *why)
-{
-    const struct {
-        const char *setting;
-        uint32_t is, wanted;
-    } pairs[] = {
-        {"PAYRING_API_SLOTS", is->api_slots, wanted->api_slots},
-        {"PAYRING_LANES", is->lanes, wanted->lanes},
-        {"PAYRING_RING_SLOTS", is->ring_slots, wanted->ring_slots},
-        {"PAYRING_PAYMENT_SLOTS", is->payment_slots, wanted->payment_slots},
-        {"PAYRING_LEDGER_ROWS", is->ledger_rows, wanted->ledger_rows},
-        {"PAYRING_HORIZON_PAYMENTS", is->horizon_payments, wanted->horizon_payments},
-    };
-    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++)
-        if (pairs[i].is != pairs[i].wanted)
-            return explain(why, STATUS_EXISTS,
-                           "the region exists already and was created with %s=%u, not %u; remove "
-                           "it first, or ask for what it has",
-                           pairs[i].setting, pairs[i].is, pairs[i].wanted);
-    return STATUS_OK;
-}
-
-static int accept_existing(const struct config *config, const struct shm_geometry *wanted)
-{
-    struct explain why;
-    struct shm_region region;
-    if (shm_region_attach_read_only(&region, config->region, &why) != STATUS_OK)
-        return complain(&why);
-    enum status status = compare_geometry(&region.geometry, wanted, &why);
-    shm_region_detach(&region);
-    if (status != STATUS_OK)
-        return complain(&why);
-    printf("region %s exists already, as it was asked for\n", config->region);
-    return EXIT_SUCCESS;
-}
-
-static int create(const struct config *config, const struct options *options)
-{
-    struct explain why;
-    struct shm_places places;
-    struct shm_geometry geometry = wanted_geometry(config);
-    enum status status = shm_region_create(config->region, &geometry, &why);
-    if (status == STATUS_EXISTS && options->if_missing)
-        return accept_existing(config, &geometry);
-    if (status != STATUS_OK || shm_places_compute(&places, &geometry, &why) != STATUS_OK)
-        return complain(&why);
-    printf("region %s created: %" PRIu64 " bytes\n", config->region, places.total_size);
-    return EXIT_SUCCESS;
-}
-
-/* ----------------------------------------------------------------- looking */
-
-static int show(const struct shm_region *region, const struct options *options)
-{
-    if (options->plain)
-        shm_show_plain(region, stdout);
-    else
-        shm_show(region, stdout);
-    return EXIT_SUCCESS;
-}
-
-static int check(const struct shm_region *region, const struct options *options)
-{
-    struct explain why;
-    struct shm_check_result result;
-    (void)options;
-    if (shm_check(region, stdout, &result, &why) != STATUS_OK)
-        return complain(&why);
-    printf("%" PRIu64 " findings in %" PRIu64 " records, %" PRIu64 " rows and %" PRIu64
-           " ring entries\n",
-           result.findings, result.records, result.rows, result.entries);
-    return result.findings ? EXIT_FAILURE : EXIT_SUCCESS;
-}
-
-static int list(const struct shm_region *region, const struct options *options)
-{
-    (void)options;
-    unsigned unread = shm_show_records(region, stdout);
-    if (unread == 0)
-        return EXIT_SUCCESS;
-    fprintf(stderr, "payringctl: %u records could not be read (see payringctl check)\n", unread);
-    return EXIT_FAILURE;
-}
-
-static int rows(const struct shm_region *region, const struct options *options)
-{
-    (void)options;
-    shm_show_rows(region, stdout);
-    return EXIT_SUCCESS;
-}
-
-static int look(const struct config *config, const struct options *options,
-                int (*verb)(const struct shm_region *, const struct options *))
-{
-    struct explain why;
-    struct shm_region region;
-    if (shm_region_attach_read_only(&region, config->region, &why) != STATUS_OK)
-        return complain(&why);
-    int result = verb(&region, options);
-    shm_region_detach(&region);
-    if (fflush(stdout) == 0)
-        return result;
-    perror("payringctl: the answer could not be written");
-    return EXIT_FAILURE;
-}
-
-/* ------------------------------------------------------------------ remove */
-
-static int remove_region(const struct config *config, const struct options *options)
-{
-    struct explain why;
-    enum status status = shm_region_remove(config->region, options->force, &why);
-    if (status == STATUS_OK) {
-        printf("region %s removed\n", config->region);
-        return EXIT_SUCCESS;
-    }
-    bool may_be_forced =
-        status == STATUS_EXISTS || status == STATUS_DAMAGED || status == STATUS_UNSUPPORTED;
-    fprintf(stderr, "payringctl: %s%s\n", why.text,
-            may_be_forced ? " (--force-lose-payments removes it all the same)" : "");
-    return EXIT_FAILURE;
-}
-
-static int run(const struct config *config, const struct options *options)
-{
-    const char *verb = config->word_count == 1 ? config->words[0] : "";
-    if (strcmp(verb, "create") == 0)
-        return create(config, options);
-    if (strcmp(verb, "show") == 0)
-        return look(config, options, show);
-    if (strcmp(verb, "check") == 0)
-        return look(config, options, check);
-    if (strcmp(verb, "list") == 0)
-        return look(config, options, list);
-    if (strcmp(verb, "rows") == 0)
-        return look(config, options, rows);
-    if (strcmp(verb, "remove") == 0)
-        return remove_region(config, options);
-    fprintf(stderr, "payringctl: one verb is wanted: create, show, check, list, rows or remove; "
-                    "see --help\n");
-    return EXIT_FAILURE;
-}
+/* clang-format on */
 
 int main(int argc, char **argv)
 {
     static struct config config;
-    static struct options options;
-    struct explain why;
-    const struct config_flag flags[] = {
-        {"if-missing", "create: a region that is there and as asked for is good",
-         &options.if_missing},
-        {"plain", "show: one \"name value\" a line, for scripts", &options.plain},
-        {"force-lose-payments", "remove: even if payments in it have not ended; they are lost",
-         &options.force},
-        {NULL, NULL, NULL},
-    };
-    struct config_invocation invocation = {.program = CONFIG_PROGRAM_CTL,
-                                           .argc = argc,
-                                           .argv = argv,
-                                           .environment = environ,
-                                           .flags = flags,
-                                           .usage = usage};
-    if (config_load(&config, &invocation, &why) != STATUS_OK)
-        return complain(&why);
-    if (config_answer(&config, &invocation, stdout))
-        return EXIT_SUCCESS;
-    return run(&config, &options);
+    static struct ctl ctl;
+    struct explain why = {{0}};
+    const struct ctl_verb *verb;
+
+    /* A reader that went away is an error of writing, to be told like any other. */
+    signal(SIGPIPE, SIG_IGN);
+    enum ctl_exit result = ctl_options_read(&ctl, &config, verbs, argc, argv, &verb, &why);
+    if (result != CTL_DONE)
+        return (int)ctl_complain(result, "%s", why.text);
+    return (int)(verb ? verb->run(&ctl) : ctl_finish(stdout, CTL_DONE));
 }
