@@ -5,7 +5,8 @@
  *   differences ◀── judge, with our record as it stands now ◀┘
  *
  * Beside the running gateway: a record that has ended never changes, so what a book says later can
- * be held against it; one that has not is looked at again after the books have answered.
+ * be held against it. One that is pinned is looked at again after the books have answered, and if
+ * it stands there, once more when its lane has had the time to find that out by itself.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -31,9 +32,13 @@
 #define WAIT_MAX_MS     100
 #define POST_TIMEOUT_MS 30000 /* none is sent */
 
+/* A lane sends a pinned payment again within a second, if its processor answers. */
+#define SECOND_LOOK_US 3000000
+
 struct candidate {
     struct uuid id;
     struct shm_payment_snapshot record; /* as it was when it was chosen */
+    int64_t not_before_us;              /* of a second look, monotonic; 0: the first */
 };
 
 /* What one book said. */
@@ -57,6 +62,7 @@ struct reconcile {
     struct upstream *upstream;
     struct candidate *candidates;
     size_t count, room, next;
+    size_t second_looks; /* candidates that stand there twice */
     struct asking asking[ASKING_MAX];
     int64_t next_us;                 /* monotonic: the next look-up may leave */
     unsigned silent[SHM_PROCESSORS]; /* payments in a row */
@@ -81,12 +87,8 @@ static int64_t time_of(const struct shm_payment_snapshot *s)
     return s->requested_at_us ? s->requested_at_us : s->accepted_at_ms * 1000;
 }
 
-static void consider(struct reconcile *r, const struct shm_payment_snapshot *s)
+static void append(struct reconcile *r, const struct candidate *candidate)
 {
-    const struct shm_window *window = &r->ctl->window;
-    bool wanted = payment_state_is_terminal(s->state) || is_pinned(s);
-    if (!wanted || time_of(s) < window->from_us || time_of(s) > window->to_us)
-        return;
     if (r->count == r->room) {
         size_t room = r->room ? 2 * r->room : 1024;
         struct candidate *larger = realloc(r->candidates, room * sizeof *larger);
@@ -96,7 +98,16 @@ static void consider(struct reconcile *r, const struct shm_payment_snapshot *s)
         r->candidates = larger;
         r->room = room;
     }
-    r->candidates[r->count++] = (struct candidate){.id = s->id, .record = *s};
+    r->candidates[r->count++] = *candidate;
+}
+
+static void consider(struct reconcile *r, const struct shm_payment_snapshot *s)
+{
+    const struct shm_window *window = &r->ctl->window;
+    bool wanted = payment_state_is_terminal(s->state) || is_pinned(s);
+    if (!wanted || time_of(s) < window->from_us || time_of(s) > window->to_us)
+        return;
+    append(r, &(struct candidate){.id = s->id, .record = *s});
     r->settled_found += s->state == PAYMENT_SETTLED;
 }
 
@@ -278,6 +289,13 @@ static void conclude(struct reconcile *r, struct asking *asking)
             *asking = (struct asking){.used = true, .candidate = asking->candidate};
             return;
         }
+        if (candidate->not_before_us == 0 && judge(&candidate->record, asking->said)) {
+            struct candidate again = *candidate;
+            again.not_before_us = clock_monotonic_us() + SECOND_LOOK_US;
+            append(r, &again);
+            r->second_looks += !r->no_memory;
+            return;
+        }
     }
     if (candidate->record.state == PAYMENT_SETTLED)
         r->settled_asked++;
@@ -348,6 +366,14 @@ static bool is_given_up(const struct reconcile *r)
     return r->gone[0] || r->gone[1] || ctl_is_interrupted();
 }
 
+static void begin(struct reconcile *r, struct asking *asking)
+{
+    int64_t not_before_us = r->candidates[r->next].not_before_us;
+    *asking = (struct asking){.used = true, .candidate = r->next++};
+    for (unsigned p = 0; p < SHM_PROCESSORS; p++)
+        asking->said[p].again_us = not_before_us;
+}
+
 /* Take new ones into free places, conclude those that are done; false: all are through. */
 static bool turn_places(struct reconcile *r)
 {
@@ -357,11 +383,11 @@ static bool turn_places(struct reconcile *r)
         if (asking->used && asking->said[0].is_done && asking->said[1].is_done)
             conclude(r, asking);
         if (!asking->used && r->next < r->count && !is_given_up(r))
-            *asking = (struct asking){.used = true, .candidate = r->next++};
+            begin(r, asking);
         bool is_out = asking->said[0].is_out || asking->said[1].is_out;
         any |= asking->used && (!is_given_up(r) || is_out);
     }
-    return any;
+    return any || (r->next < r->count && !is_given_up(r));
 }
 
 static void ask_all(struct reconcile *r)
@@ -386,7 +412,8 @@ static void ask_all(struct reconcile *r)
 static uint64_t not_asked(const struct reconcile *r)
 {
     /* Of the places that were not concluded, too: interrupted, or a processor gone. */
-    return r->count - r->settled_asked - r->others_asked - r->in_motion - r->unanswered;
+    return r->count - r->second_looks - r->settled_asked - r->others_asked - r->in_motion -
+           r->unanswered;
 }
 
 static bool is_complete(const struct reconcile *r)
@@ -426,6 +453,8 @@ static enum ctl_exit report(const struct reconcile *r)
     else
         report_text(r);
     enum ctl_exit result = ctl_finish(stdout, r->differences ? CTL_NO : CTL_DONE);
+    if (r->no_memory)
+        result = ctl_complain(CTL_FAILED, "out of memory for a second look at pinned payments");
     for (unsigned p = 0; p < SHM_PROCESSORS; p++)
         if (r->gone[p])
             result = ctl_complain(CTL_FAILED, "%s does not answer: given up",

@@ -40,8 +40,9 @@ int main(int argc, char **argv)
     struct explain why = {{0}};
     const struct ctl_verb *verb;
 
-    /* A reader that went away is an error of writing, to be told like any other. */
+    /* A reader that went away and a file too large are errors of writing, told like any other. */
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     enum ctl_exit result = ctl_options_read(&ctl, &config, verbs, argc, argv, &verb, &why);
     if (result != CTL_DONE)
         return (int)ctl_complain(result, "%s", why.text);

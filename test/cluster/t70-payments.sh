@@ -68,9 +68,9 @@ ring=$(new_id)
 ok 'accepted'                   post_payment api0 "$ring" 1
 ok 'a copy of it'               post_payment api1 "$ring" 1
 is 'in a ring, once'            "$(payments --state accepted | cut -f 1-5)" "$ring	1.00	accepted	-	-"
-ok 'for people'                 build/payringctl payments --pinned
-ok '... says what since means'  grep -q 'PINNED SINCE is' "$play_dir/output"
-ok '... and counts'             grep -q '^1 of 1 payments, 1 of them pinned' "$play_dir/output"
+build/payringctl payments --pinned >"$play_dir/people"
+ok 'for people: since, which is what' grep -q 'PINNED SINCE is' "$play_dir/people"
+ok '... and counts'             grep -q '^1 of 1 payments, 1 of them pinned' "$play_dir/people"
 json() { # PERL on $p, the list
     build/payringctl payments --format json |
         perl -MJSON::PP -0777 -ne 'my $p = decode_json($_); exit !('"$1"')'
