@@ -7,6 +7,8 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
+#include <sched.h>
 
 #include "api/payment_intake.h"
 #include "shm/shm_ledger.h"
@@ -379,6 +381,58 @@ static void a_stop_is_seen_without_an_offer(void **state)
     payment_intake_close(&next);
 }
 
+/* An API at full speed, as its event loop would be. */
+struct busy_api {
+    struct shm_fixture *fixture;
+    atomic_bool ends;
+};
+
+static void *offer_and_offer(void *context)
+{
+    struct busy_api *api = context;
+    struct payment_intake intake;
+    struct uuid id = {.hi = 5, .lo = 0};
+    payment_intake_open(&intake, &api->fixture->region, SLOT);
+    for (; !atomic_load(&api->ends); id.lo++)
+        if (payment_intake_offer(&intake, &id, 100, NOW_MS) == PAYMENT_INTAKE_RING_FULL)
+            for (unsigned lane = 0; lane < 2; lane++)
+                while (depth(api->fixture, lane) > 0)
+                    take(api->fixture, lane);
+    payment_intake_close(&intake);
+    return NULL;
+}
+
+static uint64_t pushed(const struct shm_fixture *fixture)
+{
+    const struct shm_api *api = shm_region_api(&fixture->region, SLOT);
+    return atomic_load_explicit(&api->tail[0].value, memory_order_acquire) +
+           atomic_load_explicit(&api->tail[1].value, memory_order_acquire);
+}
+
+/* What drain rests on. */
+static void nothing_follows_once_a_stop_was_seen(void **state)
+{
+    struct busy_api api = {.fixture = *state};
+    struct shm_region *region = &api.fixture->region;
+    const _Atomic uint64_t *seen = &shm_region_api(region, SLOT)->intake_seen;
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, offer_and_offer, &api), 0);
+    for (unsigned n = 0; n < 100; n++) {
+        uint64_t before = pushed(api.fixture);
+        while (pushed(api.fixture) < before + 100)
+            sched_yield();
+        uint64_t stop = shm_operator_set_intake(region, true);
+        while (atomic_load_explicit(seen, memory_order_acquire) != stop)
+            sched_yield();
+        uint64_t at_the_stop = pushed(api.fixture);
+        for (unsigned looks = 0; looks < 1000; looks++)
+            assert_int_equal(pushed(api.fixture), at_the_stop);
+        shm_operator_set_intake(region, false);
+    }
+    atomic_store(&api.ends, true);
+    pthread_join(thread, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -395,6 +449,7 @@ int main(void)
         SHM_FIXTURE_TEST(nothing_is_accepted_into_a_region_that_is_gone),
         SHM_FIXTURE_TEST(nothing_new_is_accepted_while_intake_is_stopped),
         SHM_FIXTURE_TEST(a_stop_is_seen_without_an_offer),
+        SHM_FIXTURE_TEST(nothing_follows_once_a_stop_was_seen),
         SHM_FIXTURE_TEST(a_sleeping_lane_is_woken_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
