@@ -255,10 +255,10 @@ static void put_all(const struct ctl *ctl, const struct entries *entries, int64_
     if (is_json)
         fputs(count > 0 ? "\n]\n" : "]\n", stdout);
     else if (!is_tsv)
-        printf("%zu of %zu payments, %zu of them pinned. Since when is not recorded: PINNED SINCE "
-               "is the\nrequestedAt of the attempt that they are pinned with, so they became "
-               "unknown after it.\n",
-               count, entries->count, pinned);
+        printf("%zu of %zu payments, %zu of them pinned%s\n", count, entries->count, pinned,
+               pinned ? ". Since when is not recorded: PINNED SINCE is the\nrequestedAt of the "
+                        "attempt that they are pinned with; it became unknown after that."
+                      : "");
 }
 
 enum ctl_exit ctl_payments(struct ctl *ctl)

@@ -24,8 +24,13 @@ pin_with() {
     ok 'accepted'               post_payment api0 "$id" 19.90
     ok 'pinned'                 eventually 10 is_pinned "$id"
 }
-freed() { # the processor does as it is told for that id again
+freed() { # the processor does as it is told again
     processor default behaves
+    processor default recovers
+}
+# From here on it refuses everything definitely, so what is not pinned goes to the other one.
+refuses() {
+    processor default fails
 }
 logged() { # TEXT: in a worker's log
     cat "$play_dir"/worker*.log | grep -qF -- "$1"
@@ -39,6 +44,13 @@ owner() { # the worker that owns the lane
 }
 in_flight() {
     counter_at_least lane.0.default.in_flight 1
+}
+not_in_flight() {
+    counter_is lane.0.default.in_flight 0
+}
+# A new attempt, which has all of the processor's delay before it.
+sent_again() {
+    eventually 10 not_in_flight && eventually 10 in_flight
 }
 # resolve_start ID DECISION, resolve_ends STATUS WORD: in the background.
 resolve_start() {
@@ -92,6 +104,7 @@ is 'nothing was resolved'       "$(counter lane.resolved)" 0
 pin_with error-before
 ok 'cannot be settled'          resolve 1 'does not hold' "$id" settled
 ok 'still pinned'               is_pinned "$id"
+refuses
 ok 'requeued'                   resolve 0 'it is queued now' "$id" requeue --reason 'never executed there'
 ok 'settles with the other'     eventually 20 payment_is api0 "$id" settled fallback
 ok 'marked'                     flags_are "$id" resolved
@@ -142,14 +155,14 @@ ok 'the books agree'            agree
 
 pin_with error-before
 processor default delay 2500
-ok 'sent again'                 eventually 10 in_flight
+ok 'sent again'                 sent_again
 ok 'waits for it, in vain'      resolve 3 'waited 1 s for the answer to an attempt' "$id" reject --timeout 1
 ok 'withdrawn for good'         stays 3 is_pinned "$id"
-ok 'sent again'                 eventually 10 in_flight
+ok 'sent again'                 sent_again
 ok 'spoiled by its outcome'     resolve 1 'it may still act' "$id" requeue
 ok 'still pinned'               is_pinned "$id"
 processor default behaves
-ok 'sent again'                 eventually 10 in_flight
+ok 'sent again'                 sent_again
 resolve_start "$id" requeue
 ok 'the lane waits'             eventually 5 counter_is lane.0.deciding 1
 ok 'the attempt ends it first'  resolve_ends 1 'it is settled'
@@ -170,7 +183,7 @@ ok 'no owner'                   resolve 3 'no worker owns' "$id" reject
 restart_process worker0
 restart_process worker1
 processor default delay 2500
-ok 'sent again'                 eventually 10 in_flight
+ok 'sent again'                 sent_again
 resolve_start "$id" requeue
 ok 'the lane waits'             eventually 5 counter_is lane.0.deciding 1
 killed=$(owner)
@@ -181,13 +194,15 @@ restart_process "$killed"
 processor default delay 0
 kill_process default STOP
 resolve_start "$id" requeue
-ok 'the lane asks the book'     eventually 10 counter_is lane.0.deciding 2
+# Asks the book, or waits for an attempt that was just sent: neither is answered.
+ok 'the lane sees to it'        eventually 10 counter_at_least lane.0.deciding 1
 killed=$(owner)
 ok 'its owner is killed'        kill_process "$killed" KILL
 ok 'dropped by the next one'    resolve_ends 3 'not done'
 kill_process default CONT
 restart_process "$killed"
 ok 'still pinned'               is_pinned "$id"
+refuses
 ok 'done in the end'            eventually 10 resolve 0 'it is queued now' "$id" requeue
 ok 'settles with the other'     eventually 20 payment_is api0 "$id" settled fallback
 freed
