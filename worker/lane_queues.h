@@ -79,6 +79,10 @@ void lane_queues_prepend(struct lane_queues *, enum lane_place list, uint32_t sl
 /* Take the first of a list; it is OUT afterwards. LANE_QUEUES_NONE: empty. */
 uint32_t lane_queues_pop(struct lane_queues *, enum lane_place list);
 uint32_t lane_queues_first(const struct lane_queues *, enum lane_place list);
+/* Take a slot out of whatever list it is in, or out of its pause; it is OUT afterwards. false: it
+ * is OUT already. Walks the list or the pauses: for what a person asks for, not for every payment.
+ */
+bool lane_queues_withdraw(struct lane_queues *, uint32_t slot);
 /* Let an OUT slot wait until due_ms and then join `list`. */
 void lane_queues_pause(struct lane_queues *, uint32_t slot, enum lane_place list, int64_t due_ms);
 /* Move all whose time has come; returns when the next is due (INT64_MAX: none). */
