@@ -25,6 +25,8 @@ COMPILE = $(CC) $(CFLAGS) $(SANITIZE) $(WARNINGS) -I. -D_GNU_SOURCE= -DH2O_USE_L
           -pthread -MMD -MP
 LINK    = $(CC) $(CFLAGS) $(SANITIZE) -pthread -Wl,--as-needed
 
+comma := ,
+
 # V=1 shows the whole commands.
 say     = $(if $(V),,@echo '  $(1)' && )
 
@@ -42,6 +44,7 @@ POSTER_OBJECTS    := $(call objects_of,$(wildcard test/lib/poster/*.c))
 CLIENT_OBJECTS    := $(call objects_of,$(wildcard test/lib/client/*.c))
 BENCH_TOOLS       := load bare rinha
 MODEL_OBJECTS     := $(call objects_of,$(wildcard test/model/*.c))
+SIM_OBJECTS       := $(call objects_of,$(wildcard test/sim/*.c))
 UNIT_SOURCES      := $(wildcard test/unit/test_*.c)
 UNIT_OBJECTS      := $(call objects_of,$(filter-out test/unit/test_%,$(wildcard test/unit/*.c)))
 UNIT_TESTS        := $(patsubst test/unit/%.c,$(B)/unit/%,$(UNIT_SOURCES))
@@ -113,6 +116,14 @@ model: $(B)/model
 	$(B)/model $(MODEL_BOUNDS)
 	$(B)/model --self-test
 
+# SEED tells one seed in words; SEEDS runs so many from the first.
+SEEDS ?= 20000
+.PHONY: sim simulator
+simulator:
+	@$(MAKE) --no-print-directory B=build/sim SANITIZE='-include test/sim/step.h' build/sim/simulator
+sim: simulator
+	build/sim/simulator $(if $(SEED),--trace --seed=$(SEED),--seeds=$(SEEDS))
+
 # The thread sanitizer of gcc 12 does not know the address layout of newer kernels: no
 # randomisation for it.
 .PHONY: asan tsan
@@ -182,6 +193,17 @@ $(foreach tool,$(BENCH_TOOLS),$(eval $(call bench_tool,$(tool))))
 # The model explores the very object that the worker runs.
 $(B)/model: $(MODEL_OBJECTS) $(B)/worker/payment_protocol.o $(SHM_ARCHIVES)
 	$(call link)
+
+# The simulator links its own clock, log and upstream, and leads the calls of the kernel, and a few
+# that it wants to see, to itself. Only in a tree whose objects know its steps: see `sim`.
+SIM_KERNEL   := open close access link unlink mkfifo lstat fstat read write fcntl eventfd eventfd_write \
+                posix_fallocate fstatvfs mmap munmap mprotect getrandom nanosleep getpid \
+                pthread_create pthread_join malloc calloc realloc free
+SIM_OBSERVED := payment_protocol_step shm_ledger_publish shm_ledger_write shm_block_index_append \
+                shm_filter_remember shm_filter_rotate shm_payments_owner_find lane_purge_if_due \
+                lane_memory_lane_view
+$(B)/simulator: $(SIM_OBJECTS) $(B)/api/payment_intake.o $(WORKER_ARCHIVES)
+	$(call link,$(addprefix -Wl$(comma)--wrap=,$(SIM_KERNEL) $(SIM_OBSERVED)))
 
 # A unit test is linked with the rooms that it includes from and those below them, so that it
 # builds while another room does not.
