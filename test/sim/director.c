@@ -153,6 +153,8 @@ static void knock(void *context, uint64_t number)
 {
     struct errand *errand = &errands[number];
     (void)context;
+    if (plan.phase != HEAL)
+        return; /* too late: everything has been counted */
     struct sim_api *api = &sim_apis[sim_below(sim_settings.apis)];
     if (sim_api_offer(api, &errand->job) || ++errand->tries >= CLIENT_TRIES || plan.healing)
         return;
@@ -506,9 +508,9 @@ bool sim_run_seed(uint64_t seed)
     sim_wall_offset_us = 0;
     draw_settings();
     draw_plan();
-    /* A caller that is stopped between noting a call and making it makes it late. */
-    sim_processors_begin(sim_settings.health_interval_ms * 1000,
-                         plan.stops ? 3600 * SECOND : 3000 + 20 * sim_preempt_us);
+    sim_settings.hold_up_us =
+        plan.stops ? 3600 * SECOND : 3000 + (sim_preempt_accesses ? 100 * sim_preempt_us : 0);
+    sim_processors_begin(sim_settings.health_interval_ms * 1000, sim_settings.hold_up_us);
     sim_observe_begin();
     start_everybody();
     set_the_scene();

@@ -159,8 +159,6 @@ static void serve(struct sim_api *api, struct shm_region *region, struct payment
     while (api->count == 0)
         sim_wait_on(api, NULL, sim_now_us + API_LOOK_MS * 1000);
     struct sim_job job = api->inbox[api->first];
-    api->first = (api->first + 1) % SIM_INBOX;
-    api->count--;
     sim_spend(sim_between(2, 20));
     if (job.kind == SIM_JOB_POST)
         serve_post(intake, &job);
@@ -168,6 +166,8 @@ static void serve(struct sim_api *api, struct shm_region *region, struct payment
         serve_purge(region, intake);
     else
         sim_check_sum(region, &job.window);
+    api->first = (api->first + 1) % SIM_INBOX;
+    api->count--; /* only now: there is work as long as it is not 0 */
 }
 
 void sim_api_main(void *context)

@@ -27,6 +27,8 @@ struct sim_settings {
     unsigned worker_lanes;
     int64_t takeover_ms;
     int64_t health_interval_ms;
+    int64_t hold_up_us; /* what may pass in the midst of one turn of a thread: its idea of the time
+                           is that old */
 };
 extern struct sim_settings sim_settings;
 

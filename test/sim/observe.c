@@ -168,7 +168,8 @@ void __wrap_shm_filter_rotate(struct shm_filter_handle *filter, int64_t now_mono
             continue;
         payment->forgotten = true;
         sim_say("#%u is forgotten", i);
-        if (sim_now_us - payment->remembered_us < sim_settings.lane.horizon_ms * 1000)
+        if (sim_now_us - payment->remembered_us <
+            sim_settings.lane.horizon_ms * 1000 - sim_settings.hold_up_us)
             sim_fail("#%u is forgotten after %" PRId64 " ms", i,
                      (sim_now_us - payment->remembered_us) / 1000);
     }
