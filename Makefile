@@ -200,8 +200,7 @@ SIM_KERNEL   := open close access link unlink mkfifo lstat fstat read write fcnt
                 posix_fallocate fstatvfs mmap munmap mprotect getrandom nanosleep getpid \
                 pthread_create pthread_join malloc calloc realloc free
 SIM_OBSERVED := payment_protocol_step shm_ledger_publish shm_ledger_write shm_block_index_append \
-                shm_filter_remember shm_filter_rotate shm_payments_owner_find lane_purge_if_due \
-                lane_memory_lane_view
+                shm_filter_remember shm_filter_rotate shm_payments_owner_find lane_purge_if_due
 $(B)/simulator: $(SIM_OBJECTS) $(B)/api/payment_intake.o $(WORKER_ARCHIVES)
 	$(call link,$(addprefix -Wl$(comma)--wrap=,$(SIM_KERNEL) $(SIM_OBSERVED)))
 

@@ -24,9 +24,6 @@ void sim_mutate_before(struct payment_view *payment, struct payment_lane_view *l
         payment->flags &= ~(unsigned)PAYMENT_FLAG_UNKNOWN;
     if (is(SIM_EXISTS_SETTLES) && event->kind == PAYMENT_EVENT_EXISTS)
         event->kind = PAYMENT_EVENT_ACCEPTED;
-    if (is(SIM_PURGE_AFTER_TAKING) && event->kind == PAYMENT_EVENT_INTAKE &&
-        event->purge_generation > lane->purge_applied)
-        lane->purge_applied = event->purge_generation;
     if (is(SIM_SEEN_FORGOTTEN) && event->kind == PAYMENT_EVENT_INTAKE)
         event->remembered = false;
     if (is(SIM_ADOPTS_ANYTHING) && event->kind == PAYMENT_EVENT_FOUND) {
@@ -94,6 +91,7 @@ static void bind_anew(const struct payment_view *payment, struct payment_step *s
     if (payment->state != PAYMENT_SENT || step->action != PAYMENT_ACTION_RESEND)
         return;
     drop(step, PAYMENT_STORE_FLAGS);
+    add(step, PAYMENT_STORE_FLAGS, payment->flags & ~(unsigned)PAYMENT_FLAG_UNKNOWN, 0);
     add(step, PAYMENT_STORE_STATE, PAYMENT_QUEUED, 0);
     step->action = PAYMENT_ACTION_READY;
 }
@@ -103,6 +101,8 @@ void sim_mutate_after(const struct payment_view *payment, const struct payment_e
 {
     if (is(SIM_DEAD_OWNER_UNPINS) && event->kind == PAYMENT_EVENT_TAKE_OVER)
         bind_anew(payment, step);
+    if (is(SIM_LATER_NO_UNPINS) && event->kind == PAYMENT_EVENT_REFUSED)
+        add(step, PAYMENT_STORE_FLAGS, payment->flags & ~(unsigned)PAYMENT_FLAG_UNKNOWN, 0);
     if (is(SIM_TIME_ANEW) && event->kind == PAYMENT_EVENT_RESEND)
         add(step, PAYMENT_STORE_REQUESTED_AT, payment->requested_at_us + 1000, 0);
     if (is(SIM_REMEMBER_FORGOTTEN))
@@ -150,8 +150,6 @@ void __wrap_shm_ledger_write(struct shm_ledger_writer *writer, const struct shm_
 
 bool __wrap_lane_purge_if_due(struct lane *lane);
 bool __real_lane_purge_if_due(struct lane *lane);
-struct payment_lane_view __wrap_lane_memory_lane_view(const struct lane_memory *memory);
-struct payment_lane_view __real_lane_memory_lane_view(const struct lane_memory *memory);
 
 bool __wrap_lane_purge_if_due(struct lane *lane)
 {
@@ -160,13 +158,4 @@ bool __wrap_lane_purge_if_due(struct lane *lane)
     if (is(SIM_PURGE_KEEPS_ROWS))
         lane->memory.control->first_row = first;
     return was_due;
-}
-
-/* What lane_take_in asks before it takes; the step is lied to as well (sim_mutate_before). */
-struct payment_lane_view __wrap_lane_memory_lane_view(const struct lane_memory *memory)
-{
-    struct payment_lane_view view = __real_lane_memory_lane_view(memory);
-    if (is(SIM_PURGE_AFTER_TAKING) && memory->ring)
-        view.purge_applied = shm_region_purge(memory->region)->generation;
-    return view;
 }

@@ -53,8 +53,9 @@ void __real_payment_protocol_step(struct payment_step *step, const struct paymen
 
 static void note_end(struct sim_payment *payment, const struct payment_step *step)
 {
-    const struct payment_store *last = &step->stores[step->store_count - 1];
-    CHECK(last->kind == PAYMENT_STORE_STATE);
+    const struct payment_store *last = step->stores;
+    while (last->kind != PAYMENT_STORE_STATE)
+        last++;
     sim_say("#%u ends: %s", sim_number(payment),
             shm_payments_state_name((enum payment_state)last->value));
     if (last->value != PAYMENT_REJECTED)

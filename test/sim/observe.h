@@ -47,7 +47,6 @@ void sim_check_sum(const struct shm_region *, const struct shm_window *);
     X(AMOUNT_IGNORED, 500, "another amount in the book is no conflict")                            \
     X(PURGE_DROPS_SENT, 500, "a purge clears payments in flight")                                  \
     X(PURGE_KEEPS_ROWS, 500, "a purge leaves the rows where they are")                             \
-    X(PURGE_AFTER_TAKING, 2000, "entries newer than the purge are taken before it is done")        \
     X(COPY_OVERLOOKED, 200, "a copy in the ring is taken for a new payment")                       \
     X(BLOCK_LOSES, 1000, "a block's sums lack a cent of each payment of the fallback")                                  \
     X(ROW_SHORT, 50, "a row holds a cent less")
