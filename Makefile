@@ -118,11 +118,14 @@ model: $(B)/model
 
 # SEED tells one seed in words; SEEDS runs so many from the first.
 SEEDS ?= 20000
-.PHONY: sim simulator
+.PHONY: sim sim-routing simulator
 simulator:
 	@$(MAKE) --no-print-directory B=build/sim SANITIZE='-include test/sim/step.h' build/sim/simulator
 sim: simulator
 	build/sim/simulator $(if $(SEED),--trace --seed=$(SEED),--seeds=$(SEEDS))
+
+sim-routing: simulator
+	@build/sim/simulator --routing
 
 # The thread sanitizer of gcc 12 does not know the address layout of newer kernels: no
 # randomisation for it.

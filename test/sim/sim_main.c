@@ -14,6 +14,7 @@
 #include "test/sim/kernel.h"
 #include "test/sim/observe.h"
 #include "test/sim/processors.h"
+#include "test/sim/routing_report.h"
 
 ssize_t __real_write(int fd, const void *bytes, size_t size);
 
@@ -21,6 +22,7 @@ static const char usage[] =
     "simulator [--seed=FIRST] [--seeds=COUNT]  run seeds; the first failure is told in words\n"
     "simulator --trace --seed=SEED             tell one seed in words\n"
     "simulator --self-test                     each mutation must be found, each seed repeatable\n"
+    "simulator --routing                       what the routing policies earn\n"
     "simulator --mutation=NAME ...             run a mutation\n";
 
 static int64_t wall_us(void)
@@ -176,7 +178,8 @@ int main(int argc, char **argv)
     static const struct option options[] = {
         {"seed", required_argument, NULL, 's'},     {"seeds", required_argument, NULL, 'n'},
         {"trace", no_argument, NULL, 't'},          {"self-test", no_argument, NULL, 'x'},
-        {"mutation", required_argument, NULL, 'm'}, {NULL, 0, NULL, 0},
+        {"mutation", required_argument, NULL, 'm'}, {"routing", no_argument, NULL, 'r'},
+        {NULL, 0, NULL, 0},
     };
     uint64_t seed = 1, seeds = 1000;
     bool trace = false, test = false;
@@ -192,6 +195,8 @@ int main(int argc, char **argv)
             trace = true;
         else if (option == 'x')
             test = true;
+        else if (option == 'r')
+            return sim_routing_report();
         else if (option == 'm')
             sim_mutation = mutation_named(optarg);
         else
