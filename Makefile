@@ -2,10 +2,12 @@
 #
 # One rule compiles, one rule links. What belongs to an archive is found by its folder, so a new
 # .c file needs no line here. Everything made lies below build/; a sanitizer's build is a second
-# tree (build/asan, build/tsan) made by the same rules with another B and SANITIZE.
+# tree (build/asan, build/tsan) made by the same rules with another B and SANITIZE, and so is the
+# one that can die at named points (build/crash, common/crash_point.h) with DEFINES.
 
 B        ?= build
 SANITIZE ?=
+DEFINES  ?=
 PREFIX   ?= /usr/local
 DESTDIR  ?=
 
@@ -21,7 +23,7 @@ PACKAGES        = libh2o-evloop json-c libcurl openssl zlib
 LIBRARY_HEADERS = $(shell pkg-config --cflags $(PACKAGES) cmocka | sed 's/-I */-isystem /g')
 LIBRARIES       = $(shell pkg-config --libs $(PACKAGES))
 
-COMPILE = $(CC) $(CFLAGS) $(SANITIZE) $(WARNINGS) -I. -D_GNU_SOURCE= -DH2O_USE_LIBUV=0 $(LIBRARY_HEADERS) \
+COMPILE = $(CC) $(CFLAGS) $(SANITIZE) $(DEFINES) $(WARNINGS) -I. -D_GNU_SOURCE= -DH2O_USE_LIBUV=0 $(LIBRARY_HEADERS) \
           -pthread -MMD -MP
 LINK    = $(CC) $(CFLAGS) $(SANITIZE) -pthread -Wl,--as-needed
 
@@ -73,6 +75,8 @@ help:
 	@echo 'make model          explore the payment protocol with small bounds'
 	@echo 'make asan           the unit tests under the address and undefined-behaviour sanitizers'
 	@echo 'make tsan           the unit tests under the thread sanitizer'
+	@echo 'make crash-points   die VISITS=20 times at each point of common/crash_points.def, compare the books'
+	@echo 'make crash-loop     kill and stop processes at random, N=1000 times (SEED=... replays one)'
 	@echo 'make format         put every C file into the shape of .clang-format'
 	@echo 'make format-check   say which C files are not in that shape'
 	@echo 'make install        the programs, to DESTDIR and PREFIX (/usr/local)'
@@ -137,6 +141,19 @@ tsan:
 	@setarch -R $(MAKE) --no-print-directory B=build/tsan \
 	    SANITIZE='-fsanitize=thread -Wno-error=tsan' unit
 
+# The programs that can die at named points, and who else plays with them. What is made of the visits
+# and crashes is planned from SEED, at random without one.
+VISITS ?= 20
+N      ?= 1000
+.PHONY: crash-players crash-build crash-points crash-loop
+crash-players: $(PROGRAMS) $(B)/processor $(B)/poster $(B)/prefill
+crash-build:
+	@$(MAKE) --no-print-directory B=build/crash DEFINES=-DPAYRING_CRASH_POINTS crash-players
+crash-points: crash-build
+	@exec env VISITS=$(VISITS) SEED=$(SEED) test/crash/t01-crash-points.sh
+crash-loop: programs tools
+	@exec env N=$(N) SEED=$(SEED) test/crash/t02-crash-loop.sh
+
 C_FILES = $(shell find api worker common shm test -name '*.[ch]')
 .PHONY: format format-check
 format:
@@ -192,6 +209,9 @@ $(B)/$(1): $(call objects_of,$(wildcard test/bench/$(1)/*.c)) $(B)/libclient.a
 	$$(call link,-lm)
 endef
 $(foreach tool,$(BENCH_TOOLS),$(eval $(call bench_tool,$(tool))))
+
+$(B)/prefill: $(B)/test/crash/prefill/prefill_main.o $(SHM_ARCHIVES)
+	$(call link)
 
 # The model explores the very object that the worker runs.
 $(B)/model: $(MODEL_OBJECTS) $(B)/worker/payment_protocol.o $(SHM_ARCHIVES)

@@ -1,5 +1,6 @@
 #include "shm/shm_block_index.h"
 
+#include "common/crash_point.h"
 #include "shm/shm_ledger.h"
 
 void shm_block_clear(struct shm_block *block)
@@ -52,10 +53,12 @@ void shm_block_index_append(struct shm_block_index_writer *index, const struct s
     if (after / SHM_BLOCK_ROWS == block)
         return;
     index->blocks[block] = index->open_block;
+    CRASH_POINT(block_finished);
     shm_block_add_block(&index->open_superblock, &index->open_block);
     shm_block_clear(&index->open_block);
     if (after / SHM_SUPERBLOCK_ROWS == superblock)
         return;
     index->superblocks[superblock] = index->open_superblock;
+    CRASH_POINT(superblock_finished);
     shm_block_clear(&index->open_superblock);
 }

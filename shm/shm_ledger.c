@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/check.h"
+#include "common/crash_point.h"
 #include "shm/shm_ring.h"
 
 #define ROW_TIME_MASK     ((UINT64_C(1) << SHM_ROW_TIME_BITS) - 1)
@@ -124,10 +125,13 @@ void shm_ledger_write(struct shm_ledger_writer *writer, const struct shm_row *ro
     uint64_t words[2];
     unsigned count = shm_ledger_pack(words, row, writer->base_time_ms);
     CHECK(count <= shm_ledger_rows_left(writer));
-    for (unsigned i = 0; i < count; i++)
+    for (unsigned i = 0; i < count; i++) {
         writer->rows[writer->row_count + i] = words[i];
+        CRASH_POINT_IF(i + 1 < count, row_escape_half);
+    }
     writer->pending = *row;
     writer->pending_words = count;
+    CRASH_POINT(row_written);
 }
 
 void shm_ledger_publish(struct shm_ledger_writer *writer)
@@ -139,6 +143,7 @@ void shm_ledger_publish(struct shm_ledger_writer *writer)
     writer->pending_words = 0;
     /* Pairs with the acquire of row_count by every reader. */
     atomic_store_explicit(&writer->lane->row_count, after, memory_order_release);
+    CRASH_POINT(row_published);
 }
 
 /* ----------------------------------------------------------------- reading */

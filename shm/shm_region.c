@@ -14,6 +14,7 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "shm/shm_lease.h"
 #include "shm/shm_ring.h"
 
@@ -164,6 +165,7 @@ static void fill(const struct shm_region *half, const uint64_t region_id[2])
     header->base_time_ms = now_ms - BASE_BEFORE_CREATION_MS;
     header->geometry = half->geometry;
     header->created_at_monotonic_ms = now_monotonic_ms;
+    CRASH_POINT(region_header_written);
     for (unsigned i = 0; i < half->geometry.lanes; i++) {
         struct shm_lane *lane = shm_region_lane(half, i);
         atomic_init(&lane->lowest_bound_us, INT64_MAX);
@@ -187,6 +189,7 @@ static enum status map_and_fill(struct shm_region *half, struct explain *why)
         return explain(why, STATUS_SYSTEM, "region %s cannot be mapped: %m", half->name);
     half->base = base;
     fill(half, region_id);
+    CRASH_POINT(region_filled);
     munmap(base, size);
     half->base = NULL;
     return STATUS_OK;
@@ -204,6 +207,7 @@ static enum status make_bells(const struct shm_region *half, struct explain *why
             return explain(why, STATUS_SYSTEM, "the old %s cannot be removed: %m", path);
         if (mkfifo(path, 0600) != 0)
             return explain(why, STATUS_SYSTEM, "the FIFO %s cannot be made: %m", path);
+        CRASH_POINT(region_bell_made);
     }
     return STATUS_OK;
 }
@@ -222,6 +226,7 @@ static enum status give_name(const struct shm_region *half, const char *new_path
 {
     char path[SHM_REGION_PATH_SIZE];
     object_path(path, half->name);
+    CRASH_POINT(region_bells_made);
     if (link(new_path, path) == 0)
         return STATUS_OK;
     enum status status = errno == EEXIST ? STATUS_EXISTS : STATUS_SYSTEM;
@@ -235,6 +240,7 @@ static enum status build(struct shm_region *half, const char *new_path, struct e
     enum status status = refuse_existing(half->name, why);
     if (status == STATUS_OK)
         status = allocate(half, why);
+    CRASH_POINT_IF(status == STATUS_OK, region_allocated);
     if (status == STATUS_OK)
         status = map_and_fill(half, why);
     if (status == STATUS_OK)
@@ -261,7 +267,9 @@ enum status shm_region_create(const char *name, const struct shm_geometry *geome
     status = lock_fresh_half(&half, new_path, why);
     if (status != STATUS_OK)
         return status;
+    CRASH_POINT(region_half_locked);
     status = build(&half, new_path, why);
+    CRASH_POINT_IF(status == STATUS_OK, region_linked);
     unlink(new_path);
     close(half.fd);
     return status;
@@ -549,14 +557,19 @@ static enum status unlink_all(const struct shm_region *region, struct explain *w
         char bell[SHM_REGION_PATH_SIZE];
         shm_region_bell_path(region->name, lane, bell, sizeof bell);
         unlink(bell);
+        CRASH_POINT(region_bell_gone);
     }
-    if (unlink(path) == 0)
+    CRASH_POINT(region_bells_gone);
+    bool gone = unlink(path) == 0;
+    CRASH_POINT_IF(gone, region_unnamed);
+    if (gone)
         return STATUS_OK;
     return explain(why, STATUS_SYSTEM, "%s cannot be removed: %m", path);
 }
 
 static enum status remove_leased(struct shm_region *region, bool force, struct explain *why)
 {
+    CRASH_POINT(removal_leased);
     enum status status = map_and_verify(region, true, why);
     if (status == STATUS_OK && !force)
         status = refuse_open_payments(region, why);
@@ -564,6 +577,7 @@ static enum status remove_leased(struct shm_region *region, bool force, struct e
         return unlink_all(region, why); /* not understood, but meant: nothing to mark */
     if (status == STATUS_OK)
         status = mark_removed(region, why);
+    CRASH_POINT_IF(status == STATUS_OK, region_marked_removed);
     return status == STATUS_OK ? unlink_all(region, why) : status;
 }
 

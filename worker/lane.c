@@ -6,6 +6,7 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "common/log.h"
 #include "shm/shm_doorbell.h"
 #include "shm/shm_lease.h"
@@ -129,6 +130,7 @@ static enum status prepare(struct lane *lane, unsigned number, struct explain *w
     lane->bell_fd = shm_doorbell_listen(lane->region, number, why);
     if (lane->bell_fd < 0)
         return STATUS_SYSTEM;
+    CRASH_POINT(lane_bell_opened);
     lane->upstream = upstream_create(&upstream, why);
     if (!lane->upstream)
         return STATUS_SYSTEM;

@@ -2,6 +2,7 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "common/log.h"
 #include "shm/shm_health.h"
 #include "worker/lane_internal.h"
@@ -103,6 +104,7 @@ static bool claim_probe(struct lane *lane, unsigned processor)
     uint64_t now_ms = (uint64_t)lane->now_us / 1000;
     _Atomic uint64_t *own = &own_page(lane, processor)->probing_since_ms;
     atomic_store_explicit(own, now_ms, memory_order_seq_cst);
+    CRASH_POINT(probe_claimed);
     for (unsigned i = 0; i < lane->region->geometry.lanes; i++) {
         if (i == lane->memory.number)
             continue;
@@ -143,6 +145,7 @@ void lane_send_post(struct lane *lane, uint32_t slot, unsigned processor)
 {
     struct payment_view payment = lane_memory_view(&lane->memory, slot);
     lane_memory_note_attempt(&lane->memory, slot);
+    CRASH_POINT(post_noted);
     lane_memory_count(&lane->memory, SHM_LANE_COUNTER_posts);
     processor_view_sent(&lane->views[processor], lane->now_us);
     lane_queues_depart(&lane->queues, slot, processor, lane->now_us);
@@ -150,6 +153,7 @@ void lane_send_post(struct lane *lane, uint32_t slot, unsigned processor)
     if (!upstream_try_post(lane->upstream, (int)processor, ticket_of(lane, slot), &payment.id,
                            payment.amount_cents, payment.requested_at_us / 1000))
         not_begun(lane, slot, processor, UPSTREAM_POST);
+    CRASH_POINT(post_begun);
 }
 
 void lane_note_answer(struct lane *lane, uint32_t slot,
@@ -213,14 +217,13 @@ static void ask_book(struct lane *lane, unsigned processor, bool *sent)
     }
 }
 
-static struct routing_decision decide(const struct lane *lane, const struct payment_view *payment)
+static struct routing_decision decide(const struct lane *lane, uint32_t slot)
 {
-    int64_t age_ms = clock_wall_ms() - payment->accepted_at_ms;
     struct routing_facts facts = {
         .processors = {facts_of(lane, ROUTING_DEFAULT), facts_of(lane, ROUTING_FALLBACK)},
         .fee_basis_points = {ROUTING_DEFAULT_FEE_BASIS_POINTS, ROUTING_FALLBACK_FEE_BASIS_POINTS},
         .backlog = lane->queues.lists[LANE_READY].length + lane->queues.lists[LANE_PRESSED].length,
-        .age_us = age_ms > 0 ? age_ms * 1000 : 0,
+        .age_us = lane->now_us - lane->queues.slots[slot].accepted_us,
         .deadline_us = lane->settings.deadline_ms * 1000,
     };
     return routing_decide(lane->settings.policy, &facts);
@@ -240,7 +243,7 @@ static int64_t send_new(struct lane *lane, enum lane_place list, bool *sent)
             lane_step(lane, slot, &(struct payment_event){.kind = PAYMENT_EVENT_ASK});
             continue;
         }
-        struct routing_decision decision = decide(lane, &payment);
+        struct routing_decision decision = decide(lane, slot);
         if (decision.action == ROUTING_WAIT) {
             int64_t again_us = lane->now_us + decision.ask_again_us;
             look_again_us = again_us < look_again_us ? again_us : look_again_us;

@@ -27,6 +27,8 @@ struct lane {
     bool full;       /* the last entry found no room: do not spin on the rings */
     int64_t now_us;  /* monotonic, taken once a turn and at each reply */
     int64_t beat_ms; /* monotonic, of the last heartbeat */
+    int64_t emptied_us[SHM_API_SLOTS_MAX]; /* monotonic, when each ring was last seen empty; 0 = not
+                                              yet */
 };
 
 /* ---- lane_payments.c ---- */

@@ -3,8 +3,10 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "common/log.h"
 #include "worker/lane_internal.h"
+#include "worker/payment_age.h"
 
 /* Entries taken from one ring before replies are looked at again. */
 #define TAKE_BATCH 64
@@ -164,6 +166,7 @@ void lane_on_completion(void *context, const struct upstream_completion *complet
     uint32_t slot = (uint32_t)completion->ticket;
     bool is_post = completion->kind == UPSTREAM_POST;
     lane->now_us = clock_monotonic_us();
+    CRASH_POINT_IF(is_post, reply_read);
     CHECK(slot < lane->queues.slot_count);
     if (is_post)
         lane_note_answer(lane, slot, completion);
@@ -221,6 +224,9 @@ static bool ledger_has_room(const struct lane *lane)
 
 static void take_new(struct lane *lane, uint32_t slot, struct payment_event *event)
 {
+    size_t api = (size_t)(lane->memory.ring - lane->memory.rings);
+    lane->queues.slots[slot].accepted_us = payment_age_accepted_us(
+        event->accepted_at_ms, clock_wall_ms(), lane->now_us, lane->emptied_us[api]);
     event->remembered = shm_filter_contains(&lane->memory.filter, &event->id);
     event->ask_first = is_young(lane);
     if (event->remembered)
@@ -253,7 +259,11 @@ static bool take_one(struct lane *lane, struct shm_ring_consumer *ring)
 {
     struct shm_ring_entry entry;
     uint64_t applied = lane_memory_lane_view(&lane->memory).purge_applied;
-    if (!shm_ring_peek(ring, &entry) || entry.purge_generation > applied)
+    if (!shm_ring_peek(ring, &entry)) {
+        lane->emptied_us[ring - lane->memory.rings] = lane->now_us;
+        return false;
+    }
+    if (entry.purge_generation > applied)
         return false; /* newer than the last purge here: the purge comes first */
     struct payment_event event = {
         .kind = PAYMENT_EVENT_INTAKE,
@@ -321,6 +331,7 @@ bool lane_purge_if_due(struct lane *lane)
     CHECK(wanted > applied && wanted <= UINT32_MAX);
     struct payment_event event = {.kind = PAYMENT_EVENT_PURGE, .purge_generation = wanted};
     atomic_store_explicit(&control->first_row, lane->memory.ledger.row_count, memory_order_release);
+    CRASH_POINT(purge_first_row);
     lane_queues_clear(&lane->queues);
     for (uint32_t slot = 0; slot < lane->queues.slot_count; slot++) {
         enum payment_state before = lane_memory_view(&lane->memory, slot).state;
@@ -335,9 +346,12 @@ bool lane_purge_if_due(struct lane *lane)
                 lane_memory_count(&lane->memory, SHM_LANE_COUNTER_purged);
         }
         place_after_purge(lane, slot);
+        CRASH_POINT_IF(before != PAYMENT_FREE, purge_record_visited);
     }
+    CRASH_POINT(purge_records_visited);
     /* Partner: shm_ledger_sum's acquire of purge_applied sees first_row. */
     atomic_store_explicit(&control->purge_applied, wanted, memory_order_release);
+    CRASH_POINT(purge_done);
     LOG_INFO("purged", "lane=%u generation=%" PRIu64, lane->memory.number, wanted);
     return true;
 }
@@ -393,11 +407,17 @@ void lane_take_over(struct lane *lane)
     struct aged_slot *slots = calloc(count, sizeof *slots);
     CHECK(slots != NULL);
     uint64_t unsettled = 0;
+    int64_t now_wall_ms = clock_wall_ms();
+    CRASH_POINT(take_over_begun);
     for (uint32_t slot = 0; slot < count; slot++) {
         struct payment_view payment = lane_memory_view(&lane->memory, slot);
         slots[slot] = (struct aged_slot){payment.accepted_at_ms, slot};
+        lane->queues.slots[slot].accepted_us =
+            payment_age_accepted_us(payment.accepted_at_ms, now_wall_ms, lane->now_us,
+                                    (int64_t)lane->region->created_at_monotonic_ms * 1000);
         if (payment.state != PAYMENT_FREE)
             visit(lane, slot);
+        CRASH_POINT_IF(payment.state != PAYMENT_FREE, take_over_visited);
     }
     qsort(slots, count, sizeof *slots, by_age);
     lane_queues_clear(&lane->queues);
@@ -407,8 +427,10 @@ void lane_take_over(struct lane *lane)
         unsettled += payment.state == PAYMENT_QUEUED || payment.state == PAYMENT_SENT;
     }
     free(slots);
+    CRASH_POINT(take_over_placed);
     /* Too high after a crash at worst; now exact. */
     atomic_store_explicit(&lane->memory.control->unsettled, unsettled, memory_order_release);
+    CRASH_POINT(take_over_done);
     LOG_INFO("lane_taken", "lane=%u epoch=%u unsettled=%" PRIu64 " rows=%" PRIu64,
              lane->memory.number, lane->memory.epoch, unsettled, lane->memory.ledger.row_count);
 }

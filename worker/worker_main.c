@@ -9,6 +9,7 @@
 
 #include "common/clock.h"
 #include "common/config.h"
+#include "common/crash_point.h"
 #include "common/log.h"
 #include "shm/shm_lease.h"
 #include "shm/shm_region.h"
@@ -46,11 +47,13 @@ static void block_signals(sigset_t *set)
 static void own_lane(struct worker *worker, unsigned number)
 {
     struct explain why = {{0}};
+    CRASH_POINT(lane_leased);
     if (!shm_region_is_current(&worker->region)) {
         shm_lease_give_back(&worker->region, SHM_LEASE_LANE + number);
         return;
     }
     enum status status = shm_region_open_lane(&worker->region, number, &why);
+    CRASH_POINT(lane_writable);
     if (status == STATUS_OK)
         status = lane_start(&worker->lanes[number], &worker->region, number, &worker->lane_settings,
                             &why);

@@ -16,6 +16,10 @@
 
 . test/lib/tap.sh
 
+# The tree whose programs play. It is no setting, so no program sees it.
+build=${PAYRING_BUILD:-build}
+unset PAYRING_BUILD
+
 export PAYRING_REGION="play-${play%%-*}-${play_dir##*.}"
 NO_ID=00000000-0000-4000-8000-000000000000
 
@@ -73,7 +77,7 @@ settings_of() {
 # another_region NAME: create it; processes are of it that are configured to be. Gone at the end.
 another_region() {
     echo "$1" >>"$play_dir/regions"
-    PAYRING_REGION="$1" build/payringctl create >>"$play_dir/create.log" 2>&1 ||
+    PAYRING_REGION="$1" "$build/payringctl" create >>"$play_dir/create.log" 2>&1 ||
         give_up "payringctl create $1: $(cat "$play_dir/create.log")"
 }
 
@@ -86,13 +90,15 @@ start_process() {
     # shellcheck disable=SC2046  # one word for each setting
     case $name in
     api*)
-        env PAYRING_API_SOCKET="$play_dir/$name.sock" $(settings_of "$name") build/payring-api \
+        env PAYRING_API_SOCKET="$play_dir/$name.sock" $(settings_of "$name") "$build/payring-api" \
             >>"$log" 2>&1 </dev/null &
         ;;
-    worker*) env $(settings_of "$name") build/payring-worker >>"$log" 2>&1 </dev/null & ;;
-    default) build/processor --listen "127.0.0.1:$default_port" --name default --fee 0.05 \
+    worker*) env $(settings_of "$name") "$build/payring-worker" >>"$log" 2>&1 </dev/null & ;;
+    # shellcheck disable=SC2086  # several options
+    default) "$build/processor" ${processor_options:-} --listen "127.0.0.1:$default_port" --name default --fee 0.05 \
         >>"$log" 2>&1 </dev/null & ;;
-    fallback) build/processor --listen "127.0.0.1:$fallback_port" --name fallback --fee 0.15 \
+    # shellcheck disable=SC2086
+    fallback) "$build/processor" ${processor_options:-} --listen "127.0.0.1:$fallback_port" --name fallback --fee 0.15 \
         >>"$log" 2>&1 </dev/null & ;;
     balancer)
         # shellcheck disable=SC2046  # one word for each socket
@@ -236,7 +242,7 @@ cluster_start() {
     PAYRING_FALLBACK_URL=$(url_of fallback)
     export PAYRING_DEFAULT_URL PAYRING_FALLBACK_URL
 
-    build/payringctl create >"$play_dir/create.log" 2>&1 ||
+    "$build/payringctl" create >"$play_dir/create.log" 2>&1 ||
         give_up "payringctl create: $(cat "$play_dir/create.log")"
     n=0
     while [ "$n" -lt "$workers" ]; do actors="$actors worker$n" && n=$((n + 1)); done
@@ -317,7 +323,7 @@ post_payment() {
 post_many() {
     local n
     for n in $(api_sockets); do set -- --target "unix:$n" "$@"; done
-    build/poster "$@" >>"$play_dir/posted.many" 2>>"$play_dir/poster.log"
+    "$build/poster" "$@" >>"$play_dir/posted.many" 2>>"$play_dir/poster.log"
 }
 
 # load_start [poster options...]: post_many in the background; load_wait waits for its end.
@@ -327,7 +333,7 @@ load_start() {
     *' --target '*) ;;
     *) for n in $(api_sockets); do set -- --target "unix:$n" "$@"; done ;;
     esac
-    build/poster "$@" >>"$play_dir/posted.load" 2>>"$play_dir/poster.log" &
+    "$build/poster" "$@" >>"$play_dir/posted.load" 2>>"$play_dir/poster.log" &
     echo $! >"$play_dir/poster.pid"
 }
 
@@ -372,7 +378,7 @@ payment_is() {
 
 # counter NAME: as in `payringctl show --plain`: lane.posts is the sum of lane.0.posts and so on.
 counter() {
-    build/payringctl show --plain | sed -n "s/^$1 //p"
+    "$build/payringctl" show --plain | sed -n "s/^$1 //p"
 }
 
 # counter_is NAME VALUE, counter_at_least NAME VALUE
@@ -482,8 +488,8 @@ insert_elsewhere() {
 books_agree() {
     book default >"$play_dir/book.default" || return
     book fallback >"$play_dir/book.fallback" || return
-    build/payringctl list >"$play_dir/list" || return
-    build/payringctl rows >"$play_dir/rows" || return
+    "$build/payringctl" list >"$play_dir/list" || return
+    "$build/payringctl" rows >"$play_dir/rows" || return
     cat "$play_dir"/posted* >"$play_dir/all-posts"
     test/lib/compare-books --default "$play_dir/book.default" --fallback "$play_dir/book.fallback" \
         --list "$play_dir/list" --rows "$play_dir/rows" --posted "$play_dir/all-posts" "$@"
@@ -524,7 +530,7 @@ audit_wait() {
 # --- the curtain ------------------------------------------------------------------------------
 
 show_what_is_left() {
-    build/payringctl show >"$play_dir/show.log" 2>&1
+    "$build/payringctl" show >"$play_dir/show.log" 2>&1
     {
         echo "logs, books and an inspector's dump: $play_dir"
         for log in "$play_dir"/*.log; do
@@ -551,7 +557,7 @@ curtain() {
         wait "$pid" 2>/dev/null
     done
     for region in "$PAYRING_REGION" $(cat "$play_dir/regions" 2>/dev/null); do
-        PAYRING_REGION="$region" build/payringctl remove --force-lose-payments >/dev/null 2>&1
+        PAYRING_REGION="$region" "$build/payringctl" remove --force-lose-payments >/dev/null 2>&1
         rm -rf "/dev/shm/$region" "/dev/shm/$region".*
     done
     tap_end
