@@ -124,7 +124,7 @@ model: $(B)/model
 SEEDS ?= 20000
 .PHONY: sim sim-routing simulator
 simulator:
-	@$(MAKE) --no-print-directory B=build/sim SANITIZE='-include test/sim/step.h' build/sim/simulator
+	@$(MAKE) --no-print-directory B=build/sim DEFINES='-include test/sim/step.h -DPAYRING_CRASH_POINTS' build/sim/simulator
 sim: simulator
 	build/sim/simulator $(if $(SEED),--trace --seed=$(SEED),--seeds=$(SEEDS))
 

@@ -1,6 +1,7 @@
 #include "test/sim/director.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -29,7 +30,7 @@ static struct plan {
     bool calm;   /* not at all */
     bool healing;
     bool over;
-    enum { HEAL, LAST_CHECK, ENDING, CHECK_AFTER } phase;
+    enum { HEAL, LAST_CHECK, ENDING, CHECK_AFTER, PROMISES, REMOVING } phase;
 } plan;
 
 static bool is_over(void)
@@ -231,11 +232,13 @@ static void arrive(void *context, uint64_t left)
 /* --------------------------------------------------------------------------- fates */
 
 static void start_process(struct sim_process *process);
+static void kill_somebody(void *context, uint64_t unused);
 
 static void start_again(void *context, uint64_t life)
 {
     struct sim_process *process = context;
-    if (!process->alive && process->life == life)
+    bool is_needed = process != &sim_creator || !sim_region();
+    if (!process->alive && process->life == life && is_needed)
         start_process(process);
 }
 
@@ -256,6 +259,8 @@ static void on_worker_death(struct sim_process *process)
     struct sim_worker *worker = process->owner;
     sim_requests_orphan(process);
     worker->stopping = false;
+    if (!plan.healing && sim_chance(300)) /* the next owner finds it half done, and dies too */
+        sim_at(sim_now_us + sim_spread(1000, 3 * SECOND), kill_somebody, NULL, 0);
     if (plan.phase != ENDING)
         sim_at(sim_now_us + absence_us(), start_again, process, process->life);
 }
@@ -273,6 +278,10 @@ static void start_process(struct sim_process *process)
     sim_say("%s starts", process->name);
     if (process == &sim_creator) {
         sim_process_start(process, "creator", sim_creator_main, NULL);
+        return;
+    }
+    if (process == &sim_remover) {
+        sim_process_start(process, "remover", sim_remover_main, NULL);
         return;
     }
     for (unsigned i = 0; i < SIM_APIS_MAX; i++) {
@@ -313,8 +322,13 @@ static void kill_somebody(void *context, uint64_t unused)
     if (!process->alive || plan.healing || process->fate != SIM_LIVE)
         return;
     sim_tally.kills++;
-    sim_process_doom(process, SIM_KILL, (int)sim_spread(1, 400), 0);
-    sim_at(sim_now_us + sim_spread(100, SECOND), make_sure, process, process->life);
+    if (sim_chance(512)) {
+        sim_process_doom(process, SIM_KILL, (int)sim_spread(1, 400), 0);
+    } else {
+        sim_process_doom(process, SIM_KILL, INT_MAX, 0);
+        process->fate_point = (int)sim_below((uint32_t)sim_points);
+    }
+    sim_at(sim_now_us + sim_spread(1000, 4 * SECOND), make_sure, process, process->life);
 }
 
 static void stop_somebody(void *context, uint64_t unused)
@@ -413,7 +427,30 @@ static bool workers_are_gone(void)
     return true;
 }
 
-/* Rest, look at everything, let the workers end gently, look once more at what they left. */
+static void on_remover_death(struct sim_process *process)
+{
+    if (sim_file_exists("/dev/shm/" SIM_REGION))
+        sim_at(sim_now_us + absence_us(), start_again, process, process->life);
+}
+
+static void remove_region(void)
+{
+    for (unsigned i = 0; i < sim_settings.apis; i++) {
+        sim_apis[i].process.on_death = NULL;
+        sim_process_kill(&sim_apis[i].process);
+    }
+    sim_process_kill(&sim_inspector);
+    sim_remover.on_death = on_remover_death;
+    start_process(&sim_remover);
+    if (!sim_chance(512))
+        return;
+    sim_process_doom(&sim_remover, SIM_KILL, (int)sim_spread(1, 40), 0);
+    if (sim_chance(512))
+        sim_remover.fate_point = (int)sim_below((uint32_t)sim_points);
+}
+
+/* Rest, look at everything, let the workers end gently, look once more at what they left, compare
+ * the books, remove the region. */
 static void look_whether_over(void *context, uint64_t unused)
 {
     static const struct shm_window all = {INT64_MIN, INT64_MAX};
@@ -431,7 +468,15 @@ static void look_whether_over(void *context, uint64_t unused)
         plan.phase = CHECK_AFTER;
         sim_inspector_ask(true, &all);
     } else if (plan.phase == CHECK_AFTER && sim_inspector_is_idle()) {
+        plan.phase = PROMISES;
+        sim_check_promises();
+    } else if (plan.phase == PROMISES) {
+        plan.phase = REMOVING;
+        remove_region();
+    } else if (plan.phase == REMOVING && !sim_remover.alive && !sim_file_exists("/dev/shm/" SIM_REGION)) {
         plan.over = true;
+        if (sim_file_exists("/dev/shm/" SIM_REGION ".bell0"))
+            sim_fail("the region was removed and its bells were not");
     }
     sim_at(sim_now_us + LOOK_US, look_whether_over, NULL, 0);
 }
@@ -495,8 +540,6 @@ static void set_the_scene(void)
 static void play(void)
 {
     sim_run(is_over);
-    if (!sim_failure[0])
-        sim_check_promises();
 }
 
 bool sim_run_seed(uint64_t seed)

@@ -73,6 +73,11 @@ static struct name *find_name(const char *path)
     return NULL;
 }
 
+bool sim_file_exists(const char *path)
+{
+    return find_name(path) != NULL;
+}
+
 static void add_name(const char *path, struct file *file)
 {
     unsigned i = 0;

@@ -8,6 +8,7 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "shm/shm_check.h"
 #include "shm/shm_lease.h"
 #include "test/sim/observe.h"
@@ -21,7 +22,7 @@
 #define WORKER_LOOK_MS 100
 
 struct sim_settings sim_settings;
-struct sim_process sim_creator, sim_inspector;
+struct sim_process sim_creator, sim_remover, sim_inspector;
 struct sim_api sim_apis[SIM_APIS_MAX];
 struct sim_worker sim_workers[SIM_WORKERS_MAX];
 struct sim_gateway_tally sim_gateway_tally;
@@ -65,6 +66,16 @@ void sim_creator_main(void *unused)
     (void)unused;
     enum status status = shm_region_create(SIM_REGION, &sim_settings.geometry, &why);
     if (status != STATUS_EXISTS) /* the one before may have died after it was done */
+        must(status, &why);
+}
+
+/* As `payringctl remove` does, without force. Whoever was killed in it has it done again. */
+void sim_remover_main(void *unused)
+{
+    struct explain why = {{0}};
+    (void)unused;
+    enum status status = shm_region_remove(SIM_REGION, false, &why);
+    if (status != STATUS_NOT_FOUND)
         must(status, &why);
 }
 
@@ -116,6 +127,7 @@ static void serve_post(struct payment_intake *intake, const struct sim_job *job)
     enum payment_intake_verdict verdict = payment_intake_offer(
         intake, &payment->id, payment->amount_cents[job->amount], clock_wall_ms());
     tell_client(payment, job->amount, purges_before, verdict);
+    CRASH_POINT(payment_answered);
 }
 
 /* As route_purge.c does, its timer made a sleep. */
@@ -124,15 +136,18 @@ static void serve_purge(struct shm_region *region, struct payment_intake *intake
     struct explain why;
     if (shm_lease_try_take(region, SHM_LEASE_PURGE) != STATUS_OK)
         return;
+    CRASH_POINT(purge_leased);
     must(shm_region_open_purge(region, &why), &why);
     _Atomic uint64_t *current = &shm_region_purge(region)->generation;
     uint64_t generation = atomic_load_explicit(current, memory_order_relaxed) + 1;
     sim_purge_begins(); /* what it may reach is promised no more */
     atomic_store_explicit(current, generation, memory_order_seq_cst);
     sim_purge_begins(); /* nor what was accepted between that and the store */
+    CRASH_POINT(purge_generation_raised);
     shm_region_close_purge(region);
     shm_lease_give_back(region, SHM_LEASE_PURGE);
     payment_intake_wake_all(intake);
+    CRASH_POINT(purge_lanes_woken);
     for (int64_t end_us = sim_now_us + PURGE_WAIT_MS * 1000; sim_now_us < end_us; sleep_ms(5)) {
         unsigned late = 0;
         for (unsigned lane = 0; lane < region->geometry.lanes; lane++)
@@ -182,10 +197,13 @@ void sim_api_main(void *context)
     sim_region_is_at(region);
     while (!take_slot(region, &slot))
         sleep_ms(20);
+    CRASH_POINT(api_leased);
     if (!shm_region_is_current(region))
         sim_fail("the region is not current");
     must(shm_region_open_api(region, slot, &why), &why);
+    CRASH_POINT(api_writable);
     shm_presence_begin(&shm_region_api(region, slot)->presence);
+    CRASH_POINT(api_epoch_raised);
     payment_intake_open(intake, region, slot);
     sim_say("serves with slot %u", slot);
     api->serving = true;
@@ -206,9 +224,11 @@ struct worker {
 static void own_lane(struct worker *worker, unsigned number)
 {
     struct explain why;
+    CRASH_POINT(lane_leased);
     if (!shm_region_is_current(&worker->region))
         sim_fail("the region is not current");
     must(shm_region_open_lane(&worker->region, number, &why), &why);
+    CRASH_POINT(lane_writable);
     must(lane_start(&worker->lanes[number], &worker->region, number, &sim_settings.lane, &why),
          &why);
     worker->lane_count++;

@@ -54,11 +54,12 @@ struct sim_worker {
     bool stopping; /* asked to end gently */
 };
 
-extern struct sim_process sim_creator, sim_inspector;
+extern struct sim_process sim_creator, sim_remover, sim_inspector;
 extern struct sim_api sim_apis[SIM_APIS_MAX];
 extern struct sim_worker sim_workers[SIM_WORKERS_MAX];
 
 void sim_creator_main(void *unused);
+void sim_remover_main(void *unused);
 void sim_api_main(void *api);
 void sim_worker_main(void *worker);
 void sim_inspector_main(void *unused);

@@ -46,6 +46,7 @@ struct sim_process {
     int64_t stopped_until_us;  /* its threads do not run before that */
     enum sim_fate fate;        /* what awaits it after fate_stores more stores */
     int fate_stores;
+    int fate_point; /* SIM_KILL: when it visits this crash point, if that comes before; -1: none */
     int64_t fate_us;
     struct sim_memory *memory; /* all that it allocated */
     void (*on_death)(struct sim_process *); /* however it ended; NULL: nobody cares */
@@ -59,6 +60,13 @@ void sim_process_kill(struct sim_process *);
 void sim_process_stop(struct sim_process *, int64_t for_us);
 /* Let the fate come after so many stores, whichever of its threads makes them. */
 void sim_process_doom(struct sim_process *, enum sim_fate, int stores, int64_t for_us);
+
+/* The running process dies now, in the midst of what it does. */
+_Noreturn void sim_die_here(void);
+
+/* Named points to die at (crash_points.c): how many, and what became of them. */
+extern const int sim_points;
+unsigned sim_points_report(void);
 
 /* The process whose thread is running; NULL: the simulator itself. */
 struct sim_process *sim_process_current(void);
@@ -110,6 +118,7 @@ void sim_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* ---- files.c, memory.c ---- */
 
 void sim_files_begin(void);
+bool sim_file_exists(const char *path);
 void sim_files_close_all(struct sim_process *);
 void sim_memory_release(struct sim_process *);
 void *sim_own_realloc(void *place, size_t size); /* for what belongs to no process */

@@ -90,6 +90,7 @@ static void report(uint64_t seeds, int64_t took_us)
            " events\n",
            g->lanes_taken, sim_tally.kills, sim_tally.kills_at_store, sim_tally.stops,
            sim_tally.switches, sim_tally.steps_preempted, sim_tally.events);
+    sim_points_report();
 }
 
 static int replay(uint64_t seed)

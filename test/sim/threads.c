@@ -418,9 +418,17 @@ void sim_process_doom(struct sim_process *process, enum sim_fate fate, int store
     process->fate = fate;
     process->fate_stores = stores;
     process->fate_us = for_us;
+    process->fate_point = -1;
 }
 
 /* ---------------------------------------------------------------------- steps */
+
+void sim_die_here(void)
+{
+    sim_tally.kills_at_store++;
+    sim_process_kill(current->process);
+    leave_for_good();
+}
 
 void sim_fate_is_due(void)
 {
@@ -430,10 +438,8 @@ void sim_fate_is_due(void)
     }
     struct sim_process *process = current->process;
     if (process->fate == SIM_KILL) {
-        sim_tally.kills_at_store++;
         sim_say("(killed at this store)");
-        sim_process_kill(process);
-        leave_for_good();
+        sim_die_here();
     }
     process->fate = SIM_LIVE;
     sim_stores_left = INT_MAX;
