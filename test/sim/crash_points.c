@@ -11,7 +11,6 @@ static const char *const names[CRASH_POINT_COUNT] = {
 #undef CRASH_POINT_ROW
 };
 
-const int sim_points = CRASH_POINT_COUNT;
 static uint64_t visits[CRASH_POINT_COUNT], deaths[CRASH_POINT_COUNT];
 
 void crash_point_reached(enum crash_point point)

@@ -7,6 +7,7 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "test/sim/gateway.h"
 #include "test/sim/kernel.h"
 #include "test/sim/observe.h"
@@ -315,6 +316,13 @@ static void make_sure(void *context, uint64_t life)
     sim_process_kill(process);
 }
 
+/* Any of them, but more often where a payment settles: two deaths there make a story. */
+static int draw_point(void)
+{
+    return sim_chance(300) ? (int)sim_between(CRASH_POINT_row_named, CRASH_POINT_row_published)
+                           : (int)sim_below(CRASH_POINT_COUNT);
+}
+
 static void kill_somebody(void *context, uint64_t unused)
 {
     (void)context, (void)unused;
@@ -326,7 +334,7 @@ static void kill_somebody(void *context, uint64_t unused)
         sim_process_doom(process, SIM_KILL, (int)sim_spread(1, 400), 0);
     } else {
         sim_process_doom(process, SIM_KILL, INT_MAX, 0);
-        process->fate_point = (int)sim_below((uint32_t)sim_points);
+        process->fate_point = draw_point();
     }
     sim_at(sim_now_us + sim_spread(1000, 4 * SECOND), make_sure, process, process->life);
 }
@@ -446,7 +454,8 @@ static void remove_region(void)
         return;
     sim_process_doom(&sim_remover, SIM_KILL, (int)sim_spread(1, 40), 0);
     if (sim_chance(512))
-        sim_remover.fate_point = (int)sim_below((uint32_t)sim_points);
+        sim_remover.fate_point =
+            (int)sim_between(CRASH_POINT_removal_leased, CRASH_POINT_region_unnamed);
 }
 
 /* Rest, look at everything, let the workers end gently, look once more at what they left, compare

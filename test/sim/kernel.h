@@ -64,8 +64,7 @@ void sim_process_doom(struct sim_process *, enum sim_fate, int stores, int64_t f
 /* The running process dies now, in the midst of what it does. */
 _Noreturn void sim_die_here(void);
 
-/* Named points to die at (crash_points.c): how many, and what became of them. */
-extern const int sim_points;
+/* Named points to die at (crash_points.c): what became of them. */
 unsigned sim_points_report(void);
 
 /* The process whose thread is running; NULL: the simulator itself. */

@@ -23,7 +23,8 @@ static const char usage[] =
     "simulator --trace --seed=SEED             tell one seed in words\n"
     "simulator --self-test                     each mutation must be found, each seed repeatable\n"
     "simulator --routing                       what the routing policies earn\n"
-    "simulator --mutation=NAME ...             run a mutation\n";
+    "simulator --mutation=NAME ...             run a mutation\n"
+    "simulator --count ...                     say how many seeds fail instead of stopping at one\n";
 
 static int64_t wall_us(void)
 {
@@ -118,6 +119,17 @@ static int run_seeds(uint64_t first, uint64_t count)
     return EXIT_SUCCESS;
 }
 
+/* How many of the seeds fail: how easily a mutation is found. */
+static int count_failures(uint64_t first, uint64_t count)
+{
+    uint64_t failures = 0;
+    for (uint64_t i = 0; i < count; i++)
+        failures += !sim_run_seed(first + i);
+    printf("# %s: %" PRIu64 " of %" PRIu64 " seeds fail\n",
+           sim_mutation ? mutations[sim_mutation].name : "as it is", failures, count);
+    return EXIT_SUCCESS;
+}
+
 /* ----------------------------------------------------------------------- self-test */
 
 static bool finds(enum sim_mutation mutation)
@@ -180,10 +192,11 @@ int main(int argc, char **argv)
         {"seed", required_argument, NULL, 's'},     {"seeds", required_argument, NULL, 'n'},
         {"trace", no_argument, NULL, 't'},          {"self-test", no_argument, NULL, 'x'},
         {"mutation", required_argument, NULL, 'm'}, {"routing", no_argument, NULL, 'r'},
+        {"count", no_argument, NULL, 'c'},
         {NULL, 0, NULL, 0},
     };
     uint64_t seed = 1, seeds = 1000;
-    bool trace = false, test = false;
+    bool trace = false, test = false, count = false;
     int option;
     setvbuf(stdout, NULL, _IOLBF, 0);
     catch_faults();
@@ -196,6 +209,8 @@ int main(int argc, char **argv)
             trace = true;
         else if (option == 'x')
             test = true;
+        else if (option == 'c')
+            count = true;
         else if (option == 'r')
             return sim_routing_report();
         else if (option == 'm')
@@ -203,5 +218,9 @@ int main(int argc, char **argv)
         else
             return fputs(usage, stderr), 2;
     }
-    return test ? self_test() : trace ? replay(seed) : run_seeds(seed, seeds);
+    if (test)
+        return self_test();
+    if (trace)
+        return replay(seed);
+    return count ? count_failures(seed, seeds) : run_seeds(seed, seeds);
 }
