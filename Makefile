@@ -73,6 +73,8 @@ help:
 	@echo 'make all            the programs, tests and tools, in build/'
 	@echo 'make unit           the unit tests alone'
 	@echo 'make model          explore the payment protocol with small bounds'
+	@echo 'make sim            a whole gateway in simulated time, SEEDS=20000 times (SEED=... tells one in words)'
+	@echo 'make sim-routing    what the routing policies earn on it'
 	@echo 'make asan           the unit tests under the address and undefined-behaviour sanitizers'
 	@echo 'make tsan           the unit tests under the thread sanitizer'
 	@echo 'make crash-points   die VISITS=20 times at each point of common/crash_points.def, compare the books'
@@ -120,13 +122,14 @@ model: $(B)/model
 	$(B)/model $(MODEL_BOUNDS)
 	$(B)/model --self-test
 
-# SEED tells one seed in words; SEEDS runs so many from the first.
-SEEDS ?= 20000
+# SEED alone tells one seed in words; with SEEDS so many are run from it on.
+SEEDS ?=
 .PHONY: sim sim-routing simulator
 simulator:
 	@$(MAKE) --no-print-directory B=build/sim DEFINES='-include test/sim/step.h -DPAYRING_CRASH_POINTS' build/sim/simulator
 sim: simulator
-	build/sim/simulator $(if $(SEED),--trace --seed=$(SEED),--seeds=$(SEEDS))
+	build/sim/simulator $(if $(SEED),--seed=$(SEED) $(if $(SEEDS),,--trace)) \
+	    $(if $(SEEDS),--seeds=$(SEEDS),$(if $(SEED),,--seeds=20000))
 
 sim-routing: simulator
 	@build/sim/simulator --routing

@@ -214,7 +214,8 @@ static bool is_missing(const struct check *check, const struct claim *claim)
         shm_payments_find(&check->payments, &claim->id, &s) != SHM_PAYMENTS_MISS ||
         !stands(check, claim))
         return false;
-    return load(&presence->epoch) == epoch && (beats || load(&check->control->sleep_count) == sleep);
+    return load(&presence->epoch) == epoch &&
+           (beats || load(&check->control->sleep_count) == sleep);
 }
 
 /* Only where an owner keeps it: a dead one's successor builds it anew. */
@@ -248,7 +249,8 @@ static struct stillness look_for_motion(const struct check *check)
 }
 
 /* After a crash `unsettled` may be too high, until the next owner counts anew. It tells
- * nothing if somebody was at work while the records were read: an owner that may have died since. */
+ * nothing if somebody was at work while the records were read: an owner that may have died since.
+ */
 static void check_unsettled(struct check *check, const struct stillness *before)
 {
     uint64_t unsettled = load(&check->control->unsettled);

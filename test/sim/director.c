@@ -14,10 +14,10 @@
 #include "test/sim/processors.h"
 #include "test/sim/random.h"
 
-#define SECOND         INT64_C(1000000)
-#define CLIENT_TRIES   6
-#define HEAL_LIMIT_US  (3600 * SECOND) /* of an hour's simulated time everything must have ended */
-#define LOOK_US        (SECOND / 4)
+#define SECOND        INT64_C(1000000)
+#define CLIENT_TRIES  6
+#define HEAL_LIMIT_US (3600 * SECOND) /* of an hour's simulated time everything must have ended */
+#define LOOK_US       (SECOND / 4)
 
 uint64_t sim_seed;
 int64_t sim_simulated_us;
@@ -417,12 +417,12 @@ static void say_what_has_not_ended(void)
     char text[300] = "there is no region";
     int length = 0;
     for (unsigned lane = 0; region && lane < region->geometry.lanes; lane++)
-        length += snprintf(text + length, sizeof text - (size_t)length,
-                           "lane %u: %" PRIu64 " unsettled, %" PRIu64 " in rings; ", lane,
-                           (uint64_t)shm_region_lane(region, lane)->unsettled,
-                           shm_ring_depth(region, 0, lane) +
-                               (region->geometry.api_slots > 1 ? shm_ring_depth(region, 1, lane)
-                                                               : 0));
+        length +=
+            snprintf(text + length, sizeof text - (size_t)length,
+                     "lane %u: %" PRIu64 " unsettled, %" PRIu64 " in rings; ", lane,
+                     (uint64_t)shm_region_lane(region, lane)->unsettled,
+                     shm_ring_depth(region, 0, lane) +
+                         (region->geometry.api_slots > 1 ? shm_ring_depth(region, 1, lane) : 0));
     sim_fail("after an hour with everybody well, not all has ended: %s%u requests alive", text,
              sim_requests_alive());
 }
@@ -482,7 +482,8 @@ static void look_whether_over(void *context, uint64_t unused)
     } else if (plan.phase == PROMISES) {
         plan.phase = REMOVING;
         remove_region();
-    } else if (plan.phase == REMOVING && !sim_remover.alive && !sim_file_exists("/dev/shm/" SIM_REGION)) {
+    } else if (plan.phase == REMOVING && !sim_remover.alive &&
+               !sim_file_exists("/dev/shm/" SIM_REGION)) {
         plan.over = true;
         if (sim_file_exists("/dev/shm/" SIM_REGION ".bell0"))
             sim_fail("the region was removed and its bells were not");

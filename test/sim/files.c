@@ -33,8 +33,8 @@ struct file {
     uint64_t inode;
     uint8_t *data; /* REGULAR; kept for the next file of this place */
     size_t size, capacity;
-    size_t bytes;       /* FIFO: in it; EVENT: not 0 = readable */
-    unsigned listeners; /* FIFO: descriptors open for reading */
+    size_t bytes;        /* FIFO: in it; EVENT: not 0 = readable */
+    unsigned listeners;  /* FIFO: descriptors open for reading */
     int16_t lock[LOCKS]; /* 0 = free, else the descriptor + 1 */
 };
 

@@ -101,7 +101,7 @@ static void tell_client(struct sim_payment *payment, unsigned amount, uint64_t p
         [PAYMENT_INTAKE_RING_FULL] = &sim_gateway_tally.ring_full,
         [PAYMENT_INTAKE_LEDGER_FULL] = &sim_gateway_tally.ledger_full,
     };
-    static const char *const words[] = {"202", "202, known", "409, another amount",
+    static const char *const words[] = {"202",          "202, known",     "409, another amount",
                                         "409, refused", "503, ring full", "503, ledger full"};
     if (verdict == PAYMENT_INTAKE_REGION_GONE) {
         sim_fail("the region is gone, says the intake");

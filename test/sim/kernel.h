@@ -42,13 +42,13 @@ struct sim_memory;
 struct sim_process {
     char name[24];
     bool alive;
-    unsigned life;             /* goes up with each start: a stale event is told by it */
-    int64_t stopped_until_us;  /* its threads do not run before that */
-    enum sim_fate fate;        /* what awaits it after fate_stores more stores */
+    unsigned life;            /* goes up with each start: a stale event is told by it */
+    int64_t stopped_until_us; /* its threads do not run before that */
+    enum sim_fate fate;       /* what awaits it after fate_stores more stores */
     int fate_stores;
     int fate_point; /* SIM_KILL: when it visits this crash point, if that comes before; -1: none */
     int64_t fate_us;
-    struct sim_memory *memory; /* all that it allocated */
+    struct sim_memory *memory;              /* all that it allocated */
     void (*on_death)(struct sim_process *); /* however it ended; NULL: nobody cares */
     void *owner;                            /* on_death's */
 };

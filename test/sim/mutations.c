@@ -130,7 +130,8 @@ void __real_shm_ledger_write(struct shm_ledger_writer *writer, const struct shm_
 
 uint32_t __wrap_shm_payments_owner_find(const struct shm_payments *payments, const struct uuid *id)
 {
-    return is(SIM_COPY_OVERLOOKED) ? SHM_PAYMENTS_NONE : __real_shm_payments_owner_find(payments, id);
+    return is(SIM_COPY_OVERLOOKED) ? SHM_PAYMENTS_NONE
+                                   : __real_shm_payments_owner_find(payments, id);
 }
 
 void __wrap_shm_block_index_append(struct shm_block_index_writer *index, const struct shm_row *row,

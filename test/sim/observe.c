@@ -164,7 +164,7 @@ void __wrap_shm_filter_rotate(struct shm_filter_handle *filter, int64_t now_mono
         struct sim_payment *payment = &sim_payments[i];
         if (payment->lane != lane || !(payment->remembered & 1u << next))
             continue;
-        payment->remembered &= (uint8_t)~(1u << next);
+        payment->remembered &= (uint8_t) ~(1u << next);
         if (payment->remembered)
             continue;
         payment->forgotten = true;

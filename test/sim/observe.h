@@ -36,19 +36,19 @@ void sim_check_sum(const struct shm_region *, const struct shm_window *);
     X(LATER_NO_UNPINS, 100, "a refusal of a resend unpins")                                        \
     X(TIME_ANEW, 100, "a resend carries another requestedAt")                                      \
     X(EXISTS_SETTLES, 100, "a 422 settles without asking the book")                                \
-    X(SEEN_FORGOTTEN, 1000, "an id that the filter knows is taken for a new one")                   \
-    X(REMEMBER_FORGOTTEN, 1000, "a recycled id is not remembered")                                  \
-    X(NAME_STANDS, 20000, "at take-over the name of an unpublished row stays")                      \
+    X(SEEN_FORGOTTEN, 1000, "an id that the filter knows is taken for a new one")                  \
+    X(REMEMBER_FORGOTTEN, 1000, "a recycled id is not remembered")                                 \
+    X(NAME_STANDS, 20000, "at take-over the name of an unpublished row stays")                     \
     X(NAME_COUNTS, 1000, "at take-over a named row counts, published or not")                      \
     X(COUNTED_TWICE, 20, "a payment is published twice")                                           \
     X(SETTLED_FIRST, 1000, "SETTLED is stored before the row is published")                        \
-    X(HEAD_FIRST, 1000, "the ring's head moves before the record is QUEUED")                        \
+    X(HEAD_FIRST, 1000, "the ring's head moves before the record is QUEUED")                       \
     X(ADOPTS_ANYTHING, 200, "whatever stands in a book is counted")                                \
     X(AMOUNT_IGNORED, 300, "another amount in the book is no conflict")                            \
     X(PURGE_DROPS_SENT, 300, "a purge clears payments in flight")                                  \
     X(PURGE_KEEPS_ROWS, 200, "a purge leaves the rows where they are")                             \
     X(COPY_OVERLOOKED, 100, "a copy in the ring is taken for a new payment")                       \
-    X(BLOCK_LOSES, 300, "a block's sums lack a cent of each payment of the fallback")                                  \
+    X(BLOCK_LOSES, 300, "a block's sums lack a cent of each payment of the fallback")              \
     X(ROW_SHORT, 20, "a row holds a cent less")
 
 enum sim_mutation {

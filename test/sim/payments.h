@@ -24,12 +24,12 @@ struct sim_payment {
     struct uuid id;
     int64_t amount_cents[SIM_AMOUNTS]; /* that clients send; the second is a conflicting one */
     bool offered[SIM_AMOUNTS];
-    bool promised;  /* answered 2xx, asked for after the last purge began */
-    bool rejected;  /* a record of it ended REJECTED */
-    bool forgotten; /* the filter dropped it: beyond the horizon */
+    bool promised;      /* answered 2xx, asked for after the last purge began */
+    bool rejected;      /* a record of it ended REJECTED */
+    bool forgotten;     /* the filter dropped it: beyond the horizon */
     uint8_t remembered; /* in which generations of the filter; bit = generation */
     uint8_t lane;
-    uint16_t bad_requests; /* 400s that were answered */
+    uint16_t bad_requests;                /* 400s that were answered */
     int64_t first_offered_us, settled_us; /* for the report on routing */
     int64_t remembered_us;                /* when its last record was forgotten, monotonic */
     struct sim_insert book[SHM_PROCESSORS];

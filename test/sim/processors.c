@@ -11,16 +11,16 @@
 
 bool sim_fd_is_readable(int fd, const void **channel); /* files.c */
 
-#define SLEEP_US_MAX  60000000
+#define SLEEP_US_MAX         60000000
 #define NETWORK_US(from, to) sim_between(from, to)
 
 enum fault {
     FAULT_NONE,
-    FAULT_BODY_500,   /* executed or not: nobody knows */
-    FAULT_RESET,      /* the connection ends before an answer; the request sleeps, or is gone */
-    FAULT_MALFORMED,  /* executed, and an answer that proves nothing */
-    FAULT_LATE,       /* executed, and the answer comes when nobody waits for it any more */
-    FAULT_RESENT,     /* executed; libcurl was about to send it again: as upstream.c reports it */
+    FAULT_BODY_500,  /* executed or not: nobody knows */
+    FAULT_RESET,     /* the connection ends before an answer; the request sleeps, or is gone */
+    FAULT_MALFORMED, /* executed, and an answer that proves nothing */
+    FAULT_LATE,      /* executed, and the answer comes when nobody waits for it any more */
+    FAULT_RESENT,    /* executed; libcurl was about to send it again: as upstream.c reports it */
 };
 
 struct request {
@@ -31,7 +31,7 @@ struct request {
     enum upstream_kind kind;
     enum fault fault;
     int processor;
-    uint32_t use; /* a stale event is told by it */
+    uint32_t use;           /* a stale event is told by it */
     struct upstream *owner; /* NULL: has its answer, or is dead */
     uint64_t ticket;
     struct sim_payment *payment;
@@ -164,11 +164,11 @@ static void end_request(struct request *request)
 /* --------------------------------------------------------------------- answers */
 
 static const char *const outcome_words[] = {
-    [UPSTREAM_ACCEPTED] = "200",        [UPSTREAM_EXISTS] = "422",
-    [UPSTREAM_UNREACHED] = "refused",   [UPSTREAM_BUSY] = "429",
-    [UPSTREAM_FAILING] = "500, empty",  [UPSTREAM_BAD_REQUEST] = "400",
-    [UPSTREAM_FOUND] = "200, found",    [UPSTREAM_ABSENT] = "404",
-    [UPSTREAM_REPORT] = "200, health",  [UPSTREAM_UNKNOWN] = "no answer that proves anything",
+    [UPSTREAM_ACCEPTED] = "200",       [UPSTREAM_EXISTS] = "422",
+    [UPSTREAM_UNREACHED] = "refused",  [UPSTREAM_BUSY] = "429",
+    [UPSTREAM_FAILING] = "500, empty", [UPSTREAM_BAD_REQUEST] = "400",
+    [UPSTREAM_FOUND] = "200, found",   [UPSTREAM_ABSENT] = "404",
+    [UPSTREAM_REPORT] = "200, health", [UPSTREAM_UNKNOWN] = "no answer that proves anything",
 };
 
 static bool is_stale(const struct request *request, uint64_t value)
@@ -222,8 +222,8 @@ static enum upstream_outcome execute(struct request *request)
                 sim_number(payment));
         return UPSTREAM_EXISTS;
     }
-    *insert = (struct sim_insert){true, false, true, request->amount_cents,
-                                  request->requested_at_us};
+    *insert =
+        (struct sim_insert){true, false, true, request->amount_cents, request->requested_at_us};
     sim_processor_tally.inserts++;
     sim_digest_add(payment->id.lo ^ (uint64_t)request->requested_at_us);
     sim_say("%s: inserts #%u, %" PRId64 " cents, %" PRId64 " us", names[request->processor],
@@ -446,8 +446,8 @@ static struct request *start(struct upstream *upstream, enum upstream_kind kind,
     request->owner = upstream;
     request->ticket = ticket;
     request->sent_us = sim_now_us;
-    request->completion = (struct upstream_completion){
-        .kind = kind, .processor = processor, .ticket = ticket};
+    request->completion =
+        (struct upstream_completion){.kind = kind, .processor = processor, .ticket = ticket};
     upstream->used[processor][kind]++;
     upstream->in_flight[processor]++;
     upstream->fresh = true;

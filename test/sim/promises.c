@@ -60,8 +60,7 @@ static void check_insert(const struct sim_payment *payment, unsigned processor)
     if (!insert->there || insert->foreign)
         return;
     if (rows == 0)
-        sim_fail("#%u was charged by %s and is not counted", sim_number(payment),
-                 names[processor]);
+        sim_fail("#%u was charged by %s and is not counted", sim_number(payment), names[processor]);
     if (!was_offered(payment, insert->amount_cents))
         sim_fail("#%u was charged %" PRId64 " cents, which nobody sent", sim_number(payment),
                  insert->amount_cents);
@@ -126,8 +125,8 @@ static void check_window(const struct shm_region *region)
         sim_fail("a summary at rest is busy");
     for (unsigned p = 0; p < SHM_PROCESSORS; p++)
         if (said.payments[p] != books.payments[p] || said.sum_cents[p] != books.sum_cents[p])
-            sim_fail("the summary of %" PRId64 " to %" PRId64 " says %" PRIu64
-                     " payments, %" PRIu64 " cents with %s; its book says %" PRIu64 ", %" PRIu64,
+            sim_fail("the summary of %" PRId64 " to %" PRId64 " says %" PRIu64 " payments, %" PRIu64
+                     " cents with %s; its book says %" PRIu64 ", %" PRIu64,
                      window.from_us, window.to_us, said.payments[p], (uint64_t)said.sum_cents[p],
                      names[p], books.payments[p], (uint64_t)books.sum_cents[p]);
 }

@@ -67,7 +67,7 @@ static inline bool sim_chance(uint32_t of_1024)
 
 /* One of a list of numbers. */
 #define SIM_ONE_OF(...)                                                                            \
-    (((const int64_t[]){__VA_ARGS__})[sim_below(sizeof((const int64_t[]){__VA_ARGS__}) /           \
-                                                sizeof(int64_t))])
+    (((const int64_t[]){                                                                           \
+        __VA_ARGS__})[sim_below(sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t))])
 
 #endif

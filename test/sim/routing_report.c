@@ -42,7 +42,9 @@ static const struct scenario {
       {40, {{20, false}, {20, false}}},
       {50, {{0, false}, {5000, false}}}}},
     {"default fails from 10 s to 50 s",
-     {{0, {{0, false}, {0, false}}}, {10, {{0, true}, {0, false}}}, {50, {{0, false}, {0, false}}}}},
+     {{0, {{0, false}, {0, false}}},
+      {10, {{0, true}, {0, false}}},
+      {50, {{0, false}, {0, false}}}}},
     {"default fails from 10 s on", {{0, {{0, false}, {0, false}}}, {10, {{0, true}, {0, false}}}}},
     {"default takes 3 s from 10 s on",
      {{0, {{0, false}, {0, false}}}, {10, {{3000, false}, {0, false}}}}},
@@ -183,7 +185,8 @@ static void print_row(const char *policy)
     printf("| %s | %" PRId64 " | %" PRId64 " | %" PRId64 " | %" PRId64 " | %" PRId64 " | %" PRId64
            " | %" PRId64 " |\n",
            policy, settled[0], settled[1], (int64_t)sim_payment_count - count, fee_cents / 100,
-           profit_cents / 100, count ? took_ms[count / 2] : 0, count ? took_ms[count * 99 / 100] : 0);
+           profit_cents / 100, count ? took_ms[count / 2] : 0,
+           count ? took_ms[count * 99 / 100] : 0);
 }
 
 static bool run(const struct scenario *scenario, const struct policy *policy)
@@ -207,9 +210,10 @@ int sim_routing_report(void)
 {
     bool good = true;
     for (unsigned s = 0; s < sizeof scenarios / sizeof *scenarios; s++) {
-        printf("\n**%s**\n\n| policy | settled by default | by fallback | not at 60 s | fees | profit "
-               "| ms to settle, p50 | p99 |\n|---|---|---|---|---|---|---|---|\n",
-               scenarios[s].name);
+        printf(
+            "\n**%s**\n\n| policy | settled by default | by fallback | not at 60 s | fees | profit "
+            "| ms to settle, p50 | p99 |\n|---|---|---|---|---|---|---|---|\n",
+            scenarios[s].name);
         for (unsigned p = 0; p < sizeof policies / sizeof *policies; p++)
             good = run(&scenarios[s], &policies[p]) && good;
     }

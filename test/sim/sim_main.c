@@ -24,7 +24,8 @@ static const char usage[] =
     "simulator --self-test                     each mutation must be found, each seed repeatable\n"
     "simulator --routing                       what the routing policies earn\n"
     "simulator --mutation=NAME ...             run a mutation\n"
-    "simulator --count ...                     say how many seeds fail instead of stopping at one\n";
+    "simulator --count ...                     say how many seeds fail instead of stopping at "
+    "one\n";
 
 static int64_t wall_us(void)
 {
@@ -72,8 +73,8 @@ static void report(uint64_t seeds, int64_t took_us)
     const struct sim_gateway_tally *g = &sim_gateway_tally;
     const struct sim_processor_tally *p = &sim_processor_tally;
     took_us = took_us > 0 ? took_us : 1;
-    printf("# %" PRIu64 " seeds in %" PRId64 ".%03" PRId64 " s: %" PRIu64 " a second; simulated %" PRId64
-           " s, %" PRId64 " x faster than real time\n",
+    printf("# %" PRIu64 " seeds in %" PRId64 ".%03" PRId64 " s: %" PRIu64
+           " a second; simulated %" PRId64 " s, %" PRId64 " x faster than real time\n",
            seeds, took_us / 1000000, took_us / 1000 % 1000, seeds * 1000000 / (uint64_t)took_us,
            sim_simulated_us / 1000000, sim_simulated_us / took_us);
     printf("# answers: %" PRIu64 " accepted, %" PRIu64 " known, %" PRIu64 " other amount, %" PRIu64
@@ -81,14 +82,14 @@ static void report(uint64_t seeds, int64_t took_us)
            " late ones; %" PRIu64 " sums, %" PRIu64 " checks during the run and at its end\n",
            g->accepted, g->known, g->differs, g->refused, g->ring_full, g->ledger_full, g->purges,
            g->purges_late, g->sums, g->checks);
-    printf("# processors: %" PRIu64 " POSTs, %" PRIu64 " inserts, %" PRIu64 " found the id there, %"
-           PRIu64 " turned away, %" PRIu64 " outcomes unknown, %" PRIu64 " slept on, %" PRIu64
-           " orphaned; %" PRIu64 " GETs; %" PRIu64 " health calls\n",
+    printf("# processors: %" PRIu64 " POSTs, %" PRIu64 " inserts, %" PRIu64
+           " found the id there, %" PRIu64 " turned away, %" PRIu64 " outcomes unknown, %" PRIu64
+           " slept on, %" PRIu64 " orphaned; %" PRIu64 " GETs; %" PRIu64 " health calls\n",
            p->requests, p->inserts, p->exists, p->refused, p->unknown, p->slept, p->orphaned,
            p->lookups, p->health_calls);
-    printf("# %" PRIu64 " lanes taken, %" PRIu64 " processes killed, %" PRIu64 " of them at a store, %"
-           PRIu64 " stopped; %" PRIu64 " turns, %" PRIu64 " interrupted at an access; %" PRIu64
-           " events\n",
+    printf("# %" PRIu64 " lanes taken, %" PRIu64 " processes killed, %" PRIu64
+           " of them at a store, %" PRIu64 " stopped; %" PRIu64 " turns, %" PRIu64
+           " interrupted at an access; %" PRIu64 " events\n",
            g->lanes_taken, sim_tally.kills, sim_tally.kills_at_store, sim_tally.stops,
            sim_tally.switches, sim_tally.steps_preempted, sim_tally.events);
     sim_points_report();
@@ -109,11 +110,13 @@ static int run_seeds(uint64_t first, uint64_t count)
     for (uint64_t i = 0; i < count; i++) {
         if (sim_run_seed(first + i))
             continue;
-        printf("not ok 1 - seed %" PRIu64 ": %s\n# again, in words: make sim SEED=%" PRIu64 "\n1..1\n",
+        printf("not ok 1 - seed %" PRIu64 ": %s\n# again, in words: make sim SEED=%" PRIu64
+               "\n1..1\n",
                first + i, sim_failure, first + i);
         return EXIT_FAILURE;
     }
-    printf("ok 1 - seeds %" PRIu64 " to %" PRIu64 ": nothing lost, charged twice or miscounted\n1..1\n",
+    printf("ok 1 - seeds %" PRIu64 " to %" PRIu64
+           ": nothing lost, charged twice or miscounted\n1..1\n",
            first, first + count - 1);
     report(count, wall_us() - began_us);
     return EXIT_SUCCESS;
@@ -192,8 +195,7 @@ int main(int argc, char **argv)
         {"seed", required_argument, NULL, 's'},     {"seeds", required_argument, NULL, 'n'},
         {"trace", no_argument, NULL, 't'},          {"self-test", no_argument, NULL, 'x'},
         {"mutation", required_argument, NULL, 'm'}, {"routing", no_argument, NULL, 'r'},
-        {"count", no_argument, NULL, 'c'},
-        {NULL, 0, NULL, 0},
+        {"count", no_argument, NULL, 'c'},          {NULL, 0, NULL, 0},
     };
     uint64_t seed = 1, seeds = 1000;
     bool trace = false, test = false, count = false;
