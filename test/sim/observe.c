@@ -10,6 +10,9 @@
 #include "test/sim/kernel.h"
 #include "worker/payment_protocol.h"
 
+/* A payment is given up after so many at least. */
+#define LASTING_400S 3u
+
 uint64_t sim_purges_begun;
 
 static struct sim_row *rows; /* ledger_rows for each lane */
@@ -61,7 +64,7 @@ static void note_end(struct sim_payment *payment, const struct payment_step *ste
     if (last->value != PAYMENT_REJECTED)
         return;
     payment->rejected = true;
-    if (payment->bad_requests < PAYMENT_REFUSALS_MAX)
+    if (payment->bad_requests < LASTING_400S)
         sim_fail("#%u is REJECTED after %u answers 400", sim_number(payment),
                  (unsigned)payment->bad_requests);
 }
