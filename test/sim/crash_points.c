@@ -28,12 +28,12 @@ void crash_point_reached(enum crash_point point)
 unsigned sim_points_report(void)
 {
     unsigned visited = 0, died_at = 0;
-    printf("# crash points never visited:");
+    printf("# crash points that nobody died at:");
     for (int i = 0; i < CRASH_POINT_COUNT; i++) {
         visited += visits[i] > 0;
         died_at += deaths[i] > 0;
-        if (visits[i] == 0)
-            printf(" %s", names[i]);
+        if (deaths[i] == 0)
+            printf(" %s%s", names[i], visits[i] == 0 ? " (never visited)" : "");
     }
     printf("\n# %u of %d crash points visited; somebody died at %u of them\n", visited,
            CRASH_POINT_COUNT, died_at);

@@ -14,6 +14,9 @@ bool sim_run_seed(uint64_t seed);
 
 /* promises.c: what must be true when all has ended. Fails by sim_fail. */
 void sim_check_promises(void);
+/* Copies that the other processor charged again because the filter had dropped the id: limit 1 of
+ * FAILURE-MODES.md, and no failure. */
+extern uint64_t sim_charged_beyond_the_horizon;
 
 /* Simulated time of all seeds so far. */
 extern int64_t sim_simulated_us;

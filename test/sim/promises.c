@@ -12,6 +12,8 @@
 
 #define WINDOWS 12
 
+uint64_t sim_charged_beyond_the_horizon;
+
 static const char *const names[SHM_PROCESSORS] = {"default", "fallback"};
 static uint8_t counted[SIM_PAYMENTS_MAX][SHM_PROCESSORS]; /* rows of each insert */
 static bool is_current[SIM_PAYMENTS_MAX][SHM_PROCESSORS]; /* its row is of the last generation */
@@ -73,7 +75,9 @@ static void check_payment(const struct sim_payment *payment)
     for (unsigned p = 0; p < SHM_PROCESSORS; p++)
         check_insert(payment, p);
     /* Beyond the horizon a copy may be charged again: a stated limit. */
-    if (ours > 1 && !payment->forgotten)
+    if (ours > 1 && payment->forgotten)
+        sim_charged_beyond_the_horizon++;
+    else if (ours > 1)
         sim_fail("#%u was charged twice", sim_number(payment));
     /* Nor is it charged at all if somebody else's insert stood there. */
     if (payment->promised && !a->there && !b->there && !payment->rejected)

@@ -92,6 +92,9 @@ static void report(uint64_t seeds, int64_t took_us)
            " interrupted at an access; %" PRIu64 " events\n",
            g->lanes_taken, sim_tally.kills, sim_tally.kills_at_store, sim_tally.stops,
            sim_tally.switches, sim_tally.steps_preempted, sim_tally.events);
+    printf("# %" PRIu64
+           " copies beyond the horizon were charged by the other processor too (limit 1)\n",
+           sim_charged_beyond_the_horizon);
     sim_points_report();
 }
 
