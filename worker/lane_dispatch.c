@@ -13,6 +13,9 @@
 /* After another lane's probe was in the way: look again soon, each lane at a time of its own. */
 #define PROBE_RETRY_US 5000
 
+/* A lane's doorbell, and what libcurl opens for itself: its waker, a resolver's pair of sockets. */
+#define DESCRIPTORS_BESIDES 8
+
 const char *const lane_processor_names[SHM_PROCESSORS] = {"default", "fallback"};
 
 static struct shm_processor_view *own_page(const struct lane *lane, unsigned processor)
@@ -90,7 +93,11 @@ static struct routing_processor facts_of(const struct lane *lane, unsigned proce
     struct routing_processor facts =
         processor_view_facts(&lane->views[processor], lane->now_us,
                              lane_queues_oldest_sent_us(&lane->queues, processor));
-    if (facts.in_flight >= lane->settings.in_flight_max && facts.probe_after_us == 0)
+    if (lane->views[processor].in_flight < lane->settings.in_flight_max)
+        return facts;
+    if (facts.limit > facts.in_flight) /* what is overtaken has its transfer still */
+        facts.limit = facts.in_flight;
+    if (facts.probe_after_us == 0)
         facts.probe_after_us = ROUTING_ASK_AGAIN_MAX_US;
     return facts;
 }
@@ -156,8 +163,15 @@ void lane_send_post(struct lane *lane, uint32_t slot, unsigned processor)
     CRASH_POINT(post_begun);
 }
 
-void lane_note_answer(struct lane *lane, uint32_t slot,
-                      const struct upstream_completion *completion)
+/* An outcome that is unknown again, of a payment alone: the processor has answered others since it
+ * failed at this one. Whatever it is that it dislikes, it says nothing of the others' chances. */
+static bool is_disliked(const struct processor_view *view, const struct lane_slot *slot)
+{
+    return slot->unknown_us != 0 && view->succeeded_us > slot->unknown_us;
+}
+
+static enum processor_answer answer_of(const struct processor_view *view, struct lane_slot *slot,
+                                       enum upstream_outcome outcome, int64_t now_us)
 {
     static const enum processor_answer answers[] = {
         [UPSTREAM_ACCEPTED] = PROCESSOR_OK,         [UPSTREAM_EXISTS] = PROCESSOR_OK,
@@ -165,12 +179,25 @@ void lane_note_answer(struct lane *lane, uint32_t slot,
         [UPSTREAM_FAILING] = PROCESSOR_FAILING,     [UPSTREAM_BAD_REQUEST] = PROCESSOR_BAD_REQUEST,
         [UPSTREAM_UNKNOWN] = PROCESSOR_UNKNOWN,
     };
+    if (outcome != UPSTREAM_UNKNOWN)
+        return answers[outcome];
+    enum processor_answer answer = is_disliked(view, slot) ? PROCESSOR_DISLIKES : PROCESSOR_UNKNOWN;
+    slot->unknown_us = now_us;
+    return answer;
+}
+
+void lane_note_answer(struct lane *lane, uint32_t slot,
+                      const struct upstream_completion *completion)
+{
     unsigned processor = (unsigned)completion->processor;
     struct processor_view *view = &lane->views[processor];
     bool was_failing = view->failing;
-    processor_view_answered(view, answers[completion->outcome], lane->queues.slots[slot].sent_us,
+    struct lane_slot *s = &lane->queues.slots[slot];
+    processor_view_answered(view, answer_of(view, s, completion->outcome, lane->now_us), s->sent_us,
                             lane->now_us);
     lane_queues_return(&lane->queues, slot, processor);
+    processor_view_overtaken(
+        view, (int)lane_queues_overtaken(&lane->queues, processor, view->overtaken_before_us));
     publish(lane, processor);
     if (view->failing != was_failing)
         LOG_INFO("processor", "lane=%u processor=%s failing=%d", lane->memory.number,
@@ -187,13 +214,13 @@ static int64_t send_pinned(struct lane *lane, unsigned processor, bool *sent)
         if (lane_queues_first(&lane->queues, LANE_PINNED + processor) == LANE_QUEUES_NONE)
             return INT64_MAX;
         if (facts.in_flight >= facts.limit && !facts.failing)
-            return facts.in_flight > 0 ? INT64_MAX /* an answer makes room */
-                                       : lane->now_us + ROUTING_ASK_AGAIN_MAX_US;
+            return lane->now_us + ROUTING_ASK_AGAIN_MAX_US; /* if no answer makes room earlier */
         if (facts.failing && facts.probe_after_us > 0)
             return lane->now_us + facts.probe_after_us;
         if (facts.failing && !claim_probe(lane, processor))
             return probe_retry_us(lane);
         lane_memory_count(&lane->memory, SHM_LANE_COUNTER_resends);
+        lane->probed_pinned[processor] = facts.failing;
         lane_step(lane, lane_queues_pop(&lane->queues, LANE_PINNED + processor), &resend);
         *sent = true;
     }
@@ -255,6 +282,7 @@ static int64_t send_new(struct lane *lane, enum lane_place list, bool *sent)
         }
         if (decision.is_probe && !claim_probe(lane, (unsigned)decision.action))
             return probe_retry_us(lane);
+        lane->probed_pinned[decision.action] = false;
         lane_queues_pop(&lane->queues, list);
         lane_step(lane, slot,
                   &(struct payment_event){.kind = PAYMENT_EVENT_BIND,
@@ -274,13 +302,27 @@ int64_t lane_dispatch(struct lane *lane, bool *sent)
     int64_t woken_ms = lane_queues_wake(&lane->queues, lane->now_us / 1000);
     int64_t look_again_us = woken_ms == INT64_MAX ? INT64_MAX : woken_ms * 1000;
     listen_to_the_others(lane);
-    for (unsigned p = 0; p < SHM_PROCESSORS; p++)
-        look_again_us = sooner(look_again_us, send_pinned(lane, p, sent));
+    /* Pinned payments first, they are the older ones; but of two probes one, lest those that a
+     * processor will never take are all that it is judged by. */
+    bool new_first[SHM_PROCESSORS];
+    for (unsigned p = 0; p < SHM_PROCESSORS; p++) {
+        new_first[p] = lane->views[p].failing && lane->probed_pinned[p];
+        if (!new_first[p])
+            look_again_us = sooner(look_again_us, send_pinned(lane, p, sent));
+    }
     look_again_us = sooner(look_again_us, send_new(lane, LANE_PRESSED, sent));
     look_again_us = sooner(look_again_us, send_new(lane, LANE_READY, sent));
     for (unsigned p = 0; p < SHM_PROCESSORS; p++)
+        if (new_first[p])
+            look_again_us = sooner(look_again_us, send_pinned(lane, p, sent));
+    for (unsigned p = 0; p < SHM_PROCESSORS; p++)
         ask_book(lane, p, sent);
     return look_again_us;
+}
+
+unsigned lane_descriptors_max(const struct lane_settings *settings)
+{
+    return SHM_PROCESSORS * ((unsigned)settings->in_flight_max + LOOKUPS_MAX) + DESCRIPTORS_BESIDES;
 }
 
 void lane_dispatch_init(struct lane *lane)

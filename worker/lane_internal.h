@@ -20,7 +20,8 @@ struct lane {
     struct lane_queues queues;
     struct upstream *upstream;
     struct processor_view views[SHM_PROCESSORS];
-    int lookups[SHM_PROCESSORS]; /* in flight */
+    int lookups[SHM_PROCESSORS];        /* in flight */
+    bool probed_pinned[SHM_PROCESSORS]; /* the last probe was a pinned payment */
     int bell_fd;
     pthread_t thread;
     atomic_bool stopping;

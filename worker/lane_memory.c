@@ -51,6 +51,7 @@ struct payment_lane_view lane_memory_lane_view(const struct lane_memory *memory)
             atomic_load_explicit(&memory->control->purge_applied, memory_order_relaxed),
         .lowest_bound_us =
             atomic_load_explicit(&memory->control->lowest_bound_us, memory_order_relaxed),
+        .refusals_max = LANE_MEMORY_REFUSALS_MAX,
     };
 }
 

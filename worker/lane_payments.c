@@ -54,6 +54,7 @@ static void release_slot(struct lane *lane, uint32_t slot, enum lane_place place
 {
     lane->queues.slots[slot].use++;
     lane->queues.slots[slot].tries = 0;
+    lane->queues.slots[slot].unknown_us = 0;
     lane_queues_append(&lane->queues, place, slot);
 }
 
@@ -342,6 +343,7 @@ bool lane_purge_if_due(struct lane *lane)
             lane_memory_step(&lane->memory, slot, &event).action == PAYMENT_ACTION_FREED) {
             lane->queues.slots[slot].use++;
             lane->queues.slots[slot].tries = 0;
+            lane->queues.slots[slot].unknown_us = 0;
             if (before == PAYMENT_QUEUED)
                 lane_memory_count(&lane->memory, SHM_LANE_COUNTER_purged);
         }

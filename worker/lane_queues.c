@@ -23,8 +23,10 @@ bool lane_queues_create(struct lane_queues *queues, uint32_t slot_count)
         lane_queues_destroy(queues);
         return false;
     }
-    for (unsigned i = 0; i < SHM_PROCESSORS; i++)
+    for (unsigned i = 0; i < SHM_PROCESSORS; i++) {
         queues->flights[i] = (struct lane_list){LANE_QUEUES_NONE, LANE_QUEUES_NONE, 0};
+        queues->overtaken[i] = (struct lane_overtaken){.next = LANE_QUEUES_NONE};
+    }
     lane_queues_clear(queues);
     for (uint32_t i = 0; i < slot_count; i++)
         lane_queues_append(queues, LANE_FREE, i);
@@ -139,7 +141,11 @@ void lane_queues_depart(struct lane_queues *queues, uint32_t slot, unsigned proc
 {
     struct lane_slot *s = loose_slot(queues, slot);
     struct lane_list *flights = &queues->flights[processor];
+    struct lane_overtaken *overtaken = &queues->overtaken[processor];
     CHECK(s->place == LANE_OUT && s->sent_us == 0 && sent_us > 0);
+    CHECK(sent_us >= overtaken->before_us);
+    if (overtaken->next == LANE_QUEUES_NONE)
+        overtaken->next = slot;
     s->sent_us = sent_us;
     s->next = LANE_QUEUES_NONE;
     s->previous = flights->last;
@@ -155,7 +161,12 @@ void lane_queues_return(struct lane_queues *queues, uint32_t slot, unsigned proc
 {
     struct lane_slot *s = loose_slot(queues, slot);
     struct lane_list *flights = &queues->flights[processor];
+    struct lane_overtaken *overtaken = &queues->overtaken[processor];
     CHECK(s->place == LANE_OUT && s->sent_us != 0);
+    if (s->sent_us < overtaken->before_us)
+        overtaken->count--;
+    else if (overtaken->next == slot)
+        overtaken->next = s->next;
     if (s->previous == LANE_QUEUES_NONE)
         flights->first = s->next;
     else
@@ -166,6 +177,20 @@ void lane_queues_return(struct lane_queues *queues, uint32_t slot, unsigned proc
         queues->slots[s->next].previous = s->previous;
     flights->length--;
     s->sent_us = 0;
+}
+
+/* Each flight is passed once in its life: the list is in the order of sending. */
+uint32_t lane_queues_overtaken(struct lane_queues *queues, unsigned processor, int64_t before_us)
+{
+    struct lane_overtaken *overtaken = &queues->overtaken[processor];
+    if (before_us > overtaken->before_us)
+        overtaken->before_us = before_us;
+    while (overtaken->next != LANE_QUEUES_NONE &&
+           queues->slots[overtaken->next].sent_us < overtaken->before_us) {
+        overtaken->count++;
+        overtaken->next = queues->slots[overtaken->next].next;
+    }
+    return overtaken->count;
 }
 
 int64_t lane_queues_oldest_sent_us(const struct lane_queues *queues, unsigned processor)

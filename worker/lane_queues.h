@@ -38,6 +38,7 @@ enum lane_place {
 struct lane_slot {
     int64_t sent_us;     /* monotonic; of the POST in flight, 0 = none */
     int64_t accepted_us; /* monotonic; the payment's acceptance (payment_age.h) */
+    int64_t unknown_us; /* monotonic; when its last unknown outcome was told, 0 = never */
     uint32_t use;  /* goes up whenever the record changes hands: a late reply is recognised by it */
     uint32_t next; /* in its list, or among those in flight */
     uint32_t previous; /* among those in flight */
@@ -58,7 +59,12 @@ struct lane_queues {
         uint32_t first, last, length;
     } lists[LANE_LISTS];
     struct lane_list flights[SHM_PROCESSORS]; /* POSTs in flight, oldest first */
-    struct lane_pause *pauses;                /* binary heap, soonest first */
+    struct lane_overtaken {
+        int64_t before_us; /* sent before */
+        uint32_t count;    /* so many of a flights list, its first ones */
+        uint32_t next;     /* the one behind them */
+    } overtaken[SHM_PROCESSORS];
+    struct lane_pause *pauses; /* binary heap, soonest first */
     uint32_t pause_count, pause_capacity;
     uint32_t slot_count;
 };
@@ -83,6 +89,9 @@ void lane_queues_depart(struct lane_queues *, uint32_t slot, unsigned processor,
 void lane_queues_return(struct lane_queues *, uint32_t slot, unsigned processor);
 /* When the oldest POST in flight there was sent; 0: none is. */
 int64_t lane_queues_oldest_sent_us(const struct lane_queues *, unsigned processor);
+
+/* How many POSTs in flight there were sent before that time, which never goes back. */
+uint32_t lane_queues_overtaken(struct lane_queues *, unsigned processor, int64_t before_us);
 
 /* Empty every list and the heap (take-over, purge): what was in one is LOOSE until the caller
  * places it anew; what was OUT stays OUT. */

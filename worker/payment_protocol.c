@@ -101,11 +101,13 @@ static void bind(struct payment_step *step, const struct payment_view *payment,
 /* A definite no (rule 4): back to the queue, unless an earlier attempt may
  * still act (rule 5). Even if a purge has passed while it was out: a copy that
  * was accepted since then may lean on this record. */
-static void refused(struct payment_step *step, const struct payment_view *payment, bool bad_request)
+static void refused(struct payment_step *step, const struct payment_view *payment,
+                    const struct payment_lane_view *lane, bool bad_request)
 {
+    CHECK(lane->refusals_max > 0 && lane->refusals_max <= UINT8_MAX);
     if (payment->flags & PAYMENT_FLAG_UNKNOWN) {
         pin(step, payment);
-    } else if (bad_request && payment->refusals + 1 >= PAYMENT_REFUSALS_MAX) {
+    } else if (bad_request && payment->refusals + 1 >= lane->refusals_max) {
         end(step, PAYMENT_REJECTED);
     } else {
         unsigned refusals = bad_request ? payment->refusals + 1 : 0;
@@ -225,7 +227,7 @@ void payment_protocol_step(struct payment_step *step, const struct payment_view 
     case PAYMENT_EVENT_REFUSED:
     case PAYMENT_EVENT_BAD_REQUEST:
         CHECK(sent);
-        refused(step, payment, event->kind == PAYMENT_EVENT_BAD_REQUEST);
+        refused(step, payment, lane, event->kind == PAYMENT_EVENT_BAD_REQUEST);
         return;
     case PAYMENT_EVENT_UNKNOWN:
         CHECK(sent);

@@ -5,7 +5,7 @@
  *   ring ──INTAKE──▶ QUEUED ──────BIND──────▶ SENT(processor, requestedAt)
  *                       │                       │ 200, or 422 and ours ──▶ SETTLED
  *                       │                       │ 422 and not ours ──────▶ DUPLICATE, CONFLICT
- *                       │                       │ 400 three times ───────▶ REJECTED
+ *                       │                       │ a lasting 400 ─────────▶ REJECTED
  *                       │ found in a book       │ unknown: pinned, resent as it was
  *                       ▼                       ▼
  *         SETTLED, DUPLICATE, CONFLICT      (SENT, UNKNOWN)
@@ -29,9 +29,6 @@
 #include "common/uuid.h"
 #include "shm/shm_layout.h"
 
-/* 400s in a row after which a payment is REJECTED (rule 4, "a lasting 400"). */
-#define PAYMENT_REFUSALS_MAX 3u
-
 /* The record as it stands in the payment table. A FREE one has only its state. */
 struct payment_view {
     enum payment_state state;
@@ -50,6 +47,7 @@ struct payment_view {
 struct payment_lane_view {
     uint64_t purge_applied;  /* generation of the last purge applied */
     int64_t lowest_bound_us; /* lowest requestedAt ever bound here; INT64_MAX = none */
+    unsigned refusals_max;   /* 400s in a row that make a payment REJECTED (rule 4, "lasting") */
 };
 
 enum payment_event_kind {

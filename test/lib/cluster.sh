@@ -482,6 +482,25 @@ insert_elsewhere() {
         "$(url_of "$1")/payments")" = 200 ]
 }
 
+# odd_start PROCESSOR SEED KINDS: it is played by test/lib/odd-processor, which tells the kinds.
+odd_start() {
+    local port=$default_port
+    [ "$1" = default ] || port=$fallback_port
+    test/lib/odd-processor "$port" "$2" "$3" >"$play_dir/$1.log" 2>&1 </dev/null &
+    echo $! >"$play_dir/$1.pid"
+    eventually 5 grep -q listening "$play_dir/$1.log" || give_up "$1 does not listen"
+}
+
+# odd_kinds PROCESSOR KINDS: what it does from now on.
+odd_kinds() {
+    curl -sf -o /dev/null --max-time 5 -X PUT -d "$2" "$(url_of "$1")/admin/kinds"
+}
+
+# odd_met PROCESSOR KIND: payments met with it.
+odd_met() {
+    ask "$1" stats | awk -v kind="$2" '$1 == kind { n = $2 } END { print n + 0 }'
+}
+
 # --- the books --------------------------------------------------------------------------------
 
 # books_agree [compare-books options...]: true if the processors' books and ours do, id by id.

@@ -188,7 +188,8 @@ static struct payment_view view_of(const struct model_record *r)
 static struct payment_lane_view lane_of(const struct model_state *s)
 {
     return (struct payment_lane_view){.purge_applied = s->purge_applied,
-                                      .lowest_bound_us = us_or_none(s->lowest_bound)};
+                                      .lowest_bound_us = us_or_none(s->lowest_bound),
+                                      .refusals_max = MODEL_REFUSALS_MAX};
 }
 
 static void begin(struct model_run *run, struct model_record *r, const struct payment_step *step)

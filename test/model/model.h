@@ -39,6 +39,7 @@ enum {
     MODEL_ROWS = 8,
     MODEL_ASLEEP = 4,
     MODEL_AMOUNTS = 2,
+    MODEL_REFUSALS_MAX = 3,       /* the worker's is larger and costs nothing but states */
     MODEL_TIME_CREATED = 3,       /* the region's creation, which the clock may step behind */
     MODEL_TIME_FOREIGN_EARLY = 1, /* of inserts by others: before any time that the clock shows, */
     MODEL_TIME_FOREIGN_LATE = 3,  /* or between two of them */

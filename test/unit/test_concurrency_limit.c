@@ -491,6 +491,30 @@ static void one_long_hiccup_halves_it_at_most(void **state)
     assert_int_equal(sim.lanes[0].limit.limit, 256);
 }
 
+/* Nothing is answered any more: nothing but time can end the dip, whichever half it is in. */
+static void dip_ends_without_an_answer(void **state)
+{
+    (void)state;
+    struct concurrency_limit limit;
+    concurrency_limit_init(&limit, CONCURRENCY_LIMIT_FLOOR, 256, 4 * S);
+    for (int i = 0; i < 2; i++) {
+        int64_t now_us = (5 + 5 * i) * S;
+        concurrency_limit_answered(&limit, now_us - MS, now_us, 8); /* a round, and a dip is due */
+        for (int n = 0; n < 8; n++)
+            concurrency_limit_answered(&limit, now_us, now_us + MS, 8);
+        int level = concurrency_limit_now(&limit);
+        assert_true(level < limit.limit);
+        if (i == 1) /* the crowd has left: a few are timed */
+            concurrency_limit_answered(&limit, now_us, now_us + 2 * MS, 1);
+        assert_int_equal(limit.phase, i == 1 ? CONCURRENCY_MEASURE : CONCURRENCY_DRAIN);
+        concurrency_limit_pass(&limit, now_us + 20 * MS);
+        assert_int_equal(concurrency_limit_now(&limit), level);
+        concurrency_limit_pass(&limit, now_us + S);
+        assert_int_equal(concurrency_limit_now(&limit), limit.limit);
+        assert_int_equal(limit.phase, CONCURRENCY_STEADY);
+    }
+}
+
 /* ---- refusals ---- */
 
 static void refusals_are_rare_below_a_hard_bound(void **state)
@@ -599,6 +623,7 @@ int main(void)
         cmocka_unit_test(eighth_more_than_the_base_is_noise),
         cmocka_unit_test(what_was_sent_before_a_restart_does_not_count),
         cmocka_unit_test(one_long_hiccup_halves_it_at_most),
+        cmocka_unit_test(dip_ends_without_an_answer),
         cmocka_unit_test(refusals_are_rare_below_a_hard_bound),
         cmocka_unit_test(refusal_halves_once_per_crowd),
         cmocka_unit_test(bounds_are_brought_inside),

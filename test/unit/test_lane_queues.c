@@ -114,6 +114,33 @@ static void the_oldest_in_flight_is_known_whatever_returns_first(void **state)
     assert_int_equal(lane_queues_oldest_sent_us(queues, 0), 200);
 }
 
+static void those_sent_before_a_time_are_counted_whatever_returns(void **state)
+{
+    struct lane_queues *queues = *state;
+    uint32_t slots[6];
+    for (int i = 0; i < 6; i++) {
+        slots[i] = lane_queues_pop(queues, LANE_FREE);
+        lane_queues_depart(queues, slots[i], 1, 100 + i);
+    }
+    assert_int_equal(lane_queues_overtaken(queues, 1, 0), 0);
+    assert_int_equal(lane_queues_overtaken(queues, 1, 102), 2);
+    assert_int_equal(lane_queues_overtaken(queues, 0, 102), 0);
+    lane_queues_return(queues, slots[0], 1); /* one of them */
+    assert_int_equal(lane_queues_overtaken(queues, 1, 102), 1);
+    lane_queues_return(queues, slots[2], 1); /* the first of the others, and one further on */
+    lane_queues_return(queues, slots[4], 1);
+    assert_int_equal(lane_queues_overtaken(queues, 1, 50), 1); /* it never goes back */
+    assert_int_equal(lane_queues_overtaken(queues, 1, 104), 2);
+    assert_int_equal(lane_queues_overtaken(queues, 1, 1000), 3);
+    lane_queues_return(queues, slots[5], 1);
+    lane_queues_return(queues, slots[1], 1);
+    lane_queues_return(queues, slots[3], 1);
+    assert_int_equal(lane_queues_overtaken(queues, 1, 1000), 0);
+    lane_queues_depart(queues, slots[0], 1, 1000);
+    assert_int_equal(lane_queues_overtaken(queues, 1, 1000), 0);
+    assert_int_equal(lane_queues_overtaken(queues, 1, 1001), 1);
+}
+
 /* A purge takes waiting slots away and leaves those alone whose request is out. */
 static void clearing_keeps_what_is_out(void **state)
 {
@@ -144,6 +171,7 @@ int main(void)
         QUEUES_TEST(pauses_end_in_the_order_of_their_times),
         QUEUES_TEST(a_pause_leads_to_the_list_it_was_meant_for),
         QUEUES_TEST(the_oldest_in_flight_is_known_whatever_returns_first),
+        QUEUES_TEST(those_sent_before_a_time_are_counted_whatever_returns),
         QUEUES_TEST(clearing_keeps_what_is_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,17 +17,18 @@
 
 enum { DEFAULT = 0, FALLBACK = 1 };
 
-#define CENTS       1990
-#define ACCEPTED_MS INT64_C(1764000000000)
-#define LOWEST_US   INT64_C(1764000001000000) /* the lowest time ever bound here */
-#define BOUND_US    INT64_C(1764000005000000) /* of the payment in question */
-#define EARLIER_US  (LOWEST_US - 1)           /* nothing of ours can be that early */
-#define APPLIED     7u                        /* the last purge applied */
-#define UNMARKED    INT64_MAX                 /* remembered, not adopted from a book */
+#define CENTS        1990
+#define ACCEPTED_MS  INT64_C(1764000000000)
+#define LOWEST_US    INT64_C(1764000001000000) /* the lowest time ever bound here */
+#define BOUND_US     INT64_C(1764000005000000) /* of the payment in question */
+#define EARLIER_US   (LOWEST_US - 1)           /* nothing of ours can be that early */
+#define APPLIED      7u                        /* the last purge applied */
+#define REFUSALS_MAX 3u                        /* 400s in a row that are lasting */
+#define UNMARKED     INT64_MAX                 /* remembered, not adopted from a book */
 
 static const struct uuid ID = {.hi = 0x1111, .lo = 0x2222};
-static const struct payment_lane_view LANE = {.purge_applied = APPLIED,
-                                              .lowest_bound_us = LOWEST_US};
+static const struct payment_lane_view LANE = {
+    .purge_applied = APPLIED, .lowest_bound_us = LOWEST_US, .refusals_max = REFUSALS_MAX};
 
 /* ------------------------------------------------------------------------ vocabulary */
 
@@ -326,7 +327,7 @@ static void a_lasting_400_is_rejected(void **state)
 {
     (void)state;
     struct payment_view payment = sent(0);
-    for (payment.refusals = 0; payment.refusals + 1 < PAYMENT_REFUSALS_MAX; payment.refusals++)
+    for (payment.refusals = 0; payment.refusals + 1 < REFUSALS_MAX; payment.refusals++)
         EXPECT(step(payment, event_of(PAYMENT_EVENT_BAD_REQUEST)), READY,
                STORE(REFUSALS, payment.refusals + 1), STORE(STATE, PAYMENT_QUEUED));
     EXPECT(step(payment, event_of(PAYMENT_EVENT_BAD_REQUEST)), ENDED,
@@ -337,7 +338,7 @@ static void another_refusal_in_between_starts_the_count_again(void **state)
 {
     (void)state;
     struct payment_view payment = sent(0);
-    payment.refusals = PAYMENT_REFUSALS_MAX - 1;
+    payment.refusals = REFUSALS_MAX - 1;
     EXPECT(step(payment, event_of(PAYMENT_EVENT_REFUSED)), READY, STORE(REFUSALS, 0),
            STORE(STATE, PAYMENT_QUEUED));
 }
@@ -375,7 +376,7 @@ static void once_pinned_nothing_but_200_and_422_counts(void **state)
                                              PAYMENT_EVENT_UNKNOWN, PAYMENT_EVENT_ABSENT};
     for (unsigned i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         struct payment_view pinned = sent(PAYMENT_FLAG_UNKNOWN);
-        pinned.refusals = PAYMENT_REFUSALS_MAX - 1;
+        pinned.refusals = REFUSALS_MAX - 1;
         struct payment_step made = step(pinned, event_of(kinds[i]));
         EXPECT_NO_STORE(made, RESEND);
         assert_int_equal(made.processor, FALLBACK);
