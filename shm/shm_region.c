@@ -548,7 +548,7 @@ static enum status mark_removed(struct shm_region *region, struct explain *why)
 /* The name goes last: as long as it is there no creator touches the bells. */
 static enum status unlink_all(const struct shm_region *region, struct explain *why)
 {
-    char path[SHM_REGION_PATH_SIZE];
+    char path[SHM_REGION_PATH_SIZE], new_path[SHM_REGION_PATH_SIZE];
     object_path(path, region->name);
     if (!is_named(region->fd, path))
         return explain(why, STATUS_NOT_FOUND, "another process removed region %s first",
@@ -560,6 +560,10 @@ static enum status unlink_all(const struct shm_region *region, struct explain *w
         CRASH_POINT(region_bell_gone);
     }
     CRASH_POINT(region_bells_gone);
+    /* Its creator died after naming it: the same file, and as long as it has a name, memory. */
+    half_path(new_path, region->name);
+    if (is_named(region->fd, new_path))
+        unlink(new_path);
     bool gone = unlink(path) == 0;
     CRASH_POINT_IF(gone, region_unnamed);
     if (gone)

@@ -38,7 +38,7 @@ enum lane_place {
 struct lane_slot {
     int64_t sent_us;     /* monotonic; of the POST in flight, 0 = none */
     int64_t accepted_us; /* monotonic; the payment's acceptance (payment_age.h) */
-    int64_t unknown_us; /* monotonic; when its last unknown outcome was told, 0 = never */
+    int64_t unknown_us;  /* monotonic; when its last unknown outcome was told, 0 = never */
     uint32_t use;  /* goes up whenever the record changes hands: a late reply is recognised by it */
     uint32_t next; /* in its list, or among those in flight */
     uint32_t previous; /* among those in flight */

@@ -226,7 +226,9 @@ life() { # occasion point create-point remove-point
         ctl_dies create "$3" && none_or_whole || return
     fi
     "$build/payringctl" create --if-missing || return
-    [ ! -e "/dev/shm/$PAYRING_REGION.new" ] || return
+    # What is left of a creator that had named it is another name of the region.
+    [ ! -e "/dev/shm/$PAYRING_REGION.new" ] ||
+        [ "/dev/shm/$PAYRING_REGION.new" -ef "/dev/shm/$PAYRING_REGION" ] || return
     processor default purge && processor fallback purge && rm -f "$play_dir"/posted*
     : >"$play_dir/posted"
     started_us=$(now_us)

@@ -234,13 +234,35 @@ static void arrive(void *context, uint64_t left)
 
 static void start_process(struct sim_process *process);
 static void kill_somebody(void *context, uint64_t unused);
+static void make_sure(void *context, uint64_t life);
+static void on_api_death(struct sim_process *process);
+
+/* Some die before they are at work: at a point of their beginning. */
+static void doom_at_start(struct sim_process *process)
+{
+    if (plan.healing || !sim_chance(plan.deaths > 0 ? 60 : 0))
+        return;
+    sim_tally.kills++;
+    sim_process_doom(process, SIM_KILL, INT_MAX, 0);
+    if (process == &sim_creator)
+        process->fate_point =
+            (int)sim_between(CRASH_POINT_region_half_locked, CRASH_POINT_region_linked);
+    else if (process->on_death == on_api_death)
+        process->fate_point =
+            (int)sim_between(CRASH_POINT_api_leased, CRASH_POINT_api_epoch_raised);
+    else
+        process->fate_point = (int)sim_between(CRASH_POINT_lane_leased, CRASH_POINT_take_over_done);
+    sim_at(sim_now_us + SECOND, make_sure, process, process->life);
+}
 
 static void start_again(void *context, uint64_t life)
 {
     struct sim_process *process = context;
     bool is_needed = process != &sim_creator || !sim_region();
-    if (!process->alive && process->life == life && is_needed)
-        start_process(process);
+    if (process->alive || process->life != life || !is_needed)
+        return;
+    start_process(process);
+    doom_at_start(process);
 }
 
 static int64_t absence_us(void)
@@ -518,6 +540,7 @@ static void start_everybody(void)
     sim_region_forget();
     sim_creator.on_death = on_creator_death;
     start_process(&sim_creator);
+    doom_at_start(&sim_creator);
     for (unsigned i = 0; i < sim_settings.apis; i++) {
         sim_apis[i].process.owner = &sim_apis[i];
         sim_apis[i].process.on_death = on_api_death;

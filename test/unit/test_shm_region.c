@@ -572,6 +572,24 @@ static void a_half_removed_region_can_be_removed(void **state)
     assert_int_equal(shm_region_remove(f->name, false, &f->why), STATUS_OK);
 }
 
+/* Killed between naming the region and unlinking <name>.new: both are names of one file. */
+static void what_its_creator_left_beside_it_is_removed_too(void **state)
+{
+    struct shm_fixture *f = *state;
+    char object[SHM_REGION_PATH_SIZE];
+    shm_region_detach(&f->region);
+    snprintf(object, sizeof object, "%s", path_of(f, ""));
+    assert_int_equal(link(object, path_of(f, ".new")), 0);
+    assert_int_equal(shm_region_remove(f->name, false, &f->why), STATUS_OK);
+    assert_int_not_equal(access(object, F_OK), 0);
+    assert_int_not_equal(access(path_of(f, ".new"), F_OK), 0);
+    /* Another creator's is not ours to touch. */
+    assert_int_equal(shm_region_create(f->name, &f->geometry, &f->why), STATUS_OK);
+    close(open(path_of(f, ".new"), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    assert_int_equal(shm_region_remove(f->name, false, &f->why), STATUS_OK);
+    assert_int_equal(unlink(path_of(f, ".new")), 0);
+}
+
 static void an_unknown_layout_is_removed_by_force_only(void **state)
 {
     struct shm_fixture *f = *state;
@@ -614,6 +632,7 @@ int main(void)
         SHM_FIXTURE_TEST(a_region_in_use_is_not_removed),
         SHM_FIXTURE_TEST(whoever_is_attached_sees_the_removal),
         SHM_FIXTURE_TEST(a_half_removed_region_can_be_removed),
+        SHM_FIXTURE_TEST(what_its_creator_left_beside_it_is_removed_too),
         SHM_FIXTURE_TEST(an_unknown_layout_is_removed_by_force_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
