@@ -27,6 +27,8 @@ COMPILE = $(CC) $(CFLAGS) $(SANITIZE) $(DEFINES) $(WARNINGS) -I. -D_GNU_SOURCE= 
           -pthread -MMD -MP
 LINK    = $(CC) $(CFLAGS) $(SANITIZE) -pthread -Wl,--as-needed
 
+comma := ,
+
 # V=1 shows the whole commands.
 say     = $(if $(V),,@echo '  $(1)' && )
 
@@ -44,6 +46,7 @@ POSTER_OBJECTS    := $(call objects_of,$(wildcard test/lib/poster/*.c))
 CLIENT_OBJECTS    := $(call objects_of,$(wildcard test/lib/client/*.c))
 BENCH_TOOLS       := load bare rinha
 MODEL_OBJECTS     := $(call objects_of,$(wildcard test/model/*.c))
+SIM_OBJECTS       := $(call objects_of,$(wildcard test/sim/*.c))
 UNIT_SOURCES      := $(wildcard test/unit/test_*.c)
 UNIT_OBJECTS      := $(call objects_of,$(filter-out test/unit/test_%,$(wildcard test/unit/*.c)))
 UNIT_TESTS        := $(patsubst test/unit/%.c,$(B)/unit/%,$(UNIT_SOURCES))
@@ -70,6 +73,8 @@ help:
 	@echo 'make all            the programs, tests and tools, in build/'
 	@echo 'make unit           the unit tests alone'
 	@echo 'make model          explore the payment protocol with small bounds'
+	@echo 'make sim            a whole gateway in simulated time, SEEDS=20000 times (SEED=... tells one in words)'
+	@echo 'make sim-routing    what the routing policies earn on it'
 	@echo 'make asan           the unit tests under the address and undefined-behaviour sanitizers'
 	@echo 'make tsan           the unit tests under the thread sanitizer'
 	@echo 'make crash-points   die VISITS=20 times at each point of common/crash_points.def, compare the books'
@@ -116,6 +121,18 @@ unit: $(UNIT_TESTS)
 model: $(B)/model
 	$(B)/model $(MODEL_BOUNDS)
 	$(B)/model --self-test
+
+# SEED alone tells one seed in words; with SEEDS so many are run from it on.
+SEEDS ?=
+.PHONY: sim sim-routing simulator
+simulator:
+	@$(MAKE) --no-print-directory B=build/sim DEFINES='-include test/sim/step.h -DPAYRING_CRASH_POINTS' build/sim/simulator
+sim: simulator
+	build/sim/simulator $(if $(SEED),--seed=$(SEED) $(if $(SEEDS),,--trace)) \
+	    $(if $(SEEDS),--seeds=$(SEEDS),$(if $(SEED),,--seeds=20000))
+
+sim-routing: simulator
+	@build/sim/simulator --routing
 
 # The thread sanitizer of gcc 12 does not know the address layout of newer kernels: no
 # randomisation for it.
@@ -202,6 +219,16 @@ $(B)/prefill: $(B)/test/crash/prefill/prefill_main.o $(SHM_ARCHIVES)
 # The model explores the very object that the worker runs.
 $(B)/model: $(MODEL_OBJECTS) $(B)/worker/payment_protocol.o $(SHM_ARCHIVES)
 	$(call link)
+
+# The simulator links its own clock, log and upstream, and leads the calls of the kernel, and a few
+# that it wants to see, to itself. Only in a tree whose objects know its steps: see `sim`.
+SIM_KERNEL   := open close access link unlink mkfifo lstat fstat read write fcntl eventfd eventfd_write \
+                posix_fallocate fstatvfs mmap munmap mprotect getrandom nanosleep getpid \
+                pthread_create pthread_join malloc calloc realloc free
+SIM_OBSERVED := payment_protocol_step shm_ledger_publish shm_ledger_write shm_block_index_append \
+                shm_filter_remember shm_filter_rotate shm_payments_owner_find lane_purge_if_due
+$(B)/simulator: $(SIM_OBJECTS) $(B)/api/payment_intake.o $(WORKER_ARCHIVES)
+	$(call link,$(addprefix -Wl$(comma)--wrap=,$(SIM_KERNEL) $(SIM_OBSERVED)))
 
 # A unit test is linked with the rooms that it includes from and those below them, so that it
 # builds while another room does not.

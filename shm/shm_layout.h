@@ -53,9 +53,12 @@
 #define SHM_LANES_MAX       16u
 #define SHM_PROCESSORS      2u /* 0 = default, 1 = fallback */
 
-/* Rows of one block of the time index, blocks of one superblock. */
+/* Rows of one block of the time index, blocks of one superblock. Smaller ones are the simulator's
+ * (test/sim/step.h), which is to see full ones. */
+#ifndef SHM_BLOCK_ROWS
 #define SHM_BLOCK_ROWS        4096u
 #define SHM_SUPERBLOCK_BLOCKS 256u
+#endif
 
 /* Rows that one unsettled payment may still need: an escape takes two. */
 #define SHM_ROWS_PER_PAYMENT_MAX 2u

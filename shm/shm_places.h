@@ -9,13 +9,16 @@
 #include "common/status.h"
 #include "shm/shm_layout.h"
 
-/* Limits of a geometry. The slots and lanes have theirs in shm_layout.h. */
+/* Limits of a geometry. The slots and lanes have theirs in shm_layout.h. The least ones are lower
+ * in the simulator (test/sim/step.h). */
+#ifndef SHM_RING_SLOTS_MIN
 #define SHM_RING_SLOTS_MIN    64u /* one page of slots */
-#define SHM_RING_SLOTS_MAX    1048576u
 #define SHM_PAYMENT_SLOTS_MIN 64u
+#define SHM_HORIZON_MIN       64u
+#endif
+#define SHM_RING_SLOTS_MAX    1048576u
 #define SHM_PAYMENT_SLOTS_MAX 4194304u
 #define SHM_LEDGER_ROWS_MAX   2147483648u /* a row's number + 1 fits shm_payment.row_name */
-#define SHM_HORIZON_MIN       64u
 #define SHM_HORIZON_MAX       268435456u
 
 /* Bits of one generation of the filter per id that it is to remember: with 8

@@ -112,15 +112,18 @@ static void go_on(struct concurrency_limit *limit, int64_t now_us, enum concurre
 }
 
 /* The measured base replaces the known one, upwards too. If none of ours waited, the latencies are
- * a delay: the limit was right and the room beyond it is unknown, so double on after a suspicion.
+ * a delay: the limit was right and the room beyond it is unknown, so double on after a suspicion,
+ * and after a regular dip that finds more than twice the base (few in flight raise no suspicion).
  * If a queue stood it goes, but at most half of the limit: it may have been one long hiccup. */
 static void finish_dip(struct concurrency_limit *limit, int64_t now_us)
 {
+    int64_t base_before_us = limit->base_us;
     learn_base(limit, limit->round.latency_sum_us / limit->round.count);
     limit->dip_us = now_us;
     int64_t surplus = waiting(limit);
     if (surplus <= CONCURRENCY_LIMIT_WAITING_HIGH) {
-        go_on(limit, now_us, limit->resume);
+        bool is_slower = base_before_us > 0 && limit->base_us > 2 * base_before_us;
+        go_on(limit, now_us, is_slower ? CONCURRENCY_SLOW_START : limit->resume);
         return;
     }
     int64_t work = limit->load.in_flight - surplus + CONCURRENCY_LIMIT_WAITING_LOW;

@@ -419,6 +419,23 @@ static void crowd_asleep_does_not_hold_the_lane_in_a_dip(void **state)
     assert_in_range(now_us, 5 * S + 60 * MS, 5 * S + 200 * MS);
 }
 
+/* What little is in flight when a delay comes does not look like a queue, so the dip that finds the
+ * delay is one of the regular ones. Found by the simulator (make sim-routing). */
+static void delay_that_meets_few_is_grown_out_of(void **state)
+{
+    (void)state;
+    for (int run = 0; run < NOISES * SEEDS; run++) {
+        sim_start(&sim,
+                  (struct processor){.service_us = 600, .noise_percent = noises[run % NOISES]}, 2,
+                  first_seed + (uint64_t)run);
+        sim.arrival_gap_us = S / 50;
+        sim_run(&sim, 10 * S + run * 400 * MS);
+        sim.processor.delay_us = 3000 * MS;
+        sim_run(&sim, sim.now_us + 60 * S);
+        assert_true(sim.lanes[0].limit.limit >= 128 && sim.lanes[1].limit.limit >= 128);
+    }
+}
+
 static void delay_lifted_lets_the_lane_go_on(void **state)
 {
     (void)state;
@@ -601,6 +618,7 @@ int main(void)
         cmocka_unit_test(change_of_delay_is_not_taken_for_a_queue),
         cmocka_unit_test(backlog_of_an_outage_is_drained),
         cmocka_unit_test(crowd_asleep_does_not_hold_the_lane_in_a_dip),
+        cmocka_unit_test(delay_that_meets_few_is_grown_out_of),
         cmocka_unit_test(delay_lifted_lets_the_lane_go_on),
         cmocka_unit_test(eighth_more_than_the_base_is_noise),
         cmocka_unit_test(what_was_sent_before_a_restart_does_not_count),
