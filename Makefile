@@ -42,6 +42,7 @@ POSTER_OBJECTS    := $(call objects_of,$(wildcard test/lib/poster/*.c))
 CLIENT_OBJECTS    := $(call objects_of,$(wildcard test/lib/client/*.c))
 BENCH_TOOLS       := load bare rinha
 MODEL_OBJECTS     := $(call objects_of,$(wildcard test/model/*.c))
+HAMMER_OBJECTS    := $(call objects_of,$(wildcard test/race/hammer/*.c))
 UNIT_SOURCES      := $(wildcard test/unit/test_*.c)
 UNIT_OBJECTS      := $(call objects_of,$(filter-out test/unit/test_%,$(wildcard test/unit/*.c)))
 UNIT_TESTS        := $(patsubst test/unit/%.c,$(B)/unit/%,$(UNIT_SOURCES))
@@ -113,6 +114,16 @@ model: $(B)/model
 	$(B)/model $(MODEL_BOUNDS)
 	$(B)/model --self-test
 
+# Every party of a lane on a real region, as processes that are killed, or as threads of one process
+# under the thread sanitizer.
+SECONDS ?= 60
+.PHONY: hammer race-tsan
+hammer: $(B)/hammer
+	$(B)/hammer --seconds=$(SECONDS) $(HAMMER_OPTIONS)
+race-tsan:
+	@$(MAKE) --no-print-directory B=build/tsan SANITIZE="-fsanitize=thread -Wno-error=tsan" build/tsan/hammer
+	setarch -R nice -n 19 build/tsan/hammer --threads --seconds=$(SECONDS) $(HAMMER_OPTIONS)
+
 # The thread sanitizer of gcc 12 does not know the address layout of newer kernels: no
 # randomisation for it.
 .PHONY: asan tsan
@@ -181,6 +192,10 @@ $(foreach tool,$(BENCH_TOOLS),$(eval $(call bench_tool,$(tool))))
 
 # The model explores the very object that the worker runs.
 $(B)/model: $(MODEL_OBJECTS) $(B)/worker/payment_protocol.o $(SHM_ARCHIVES)
+	$(call link)
+
+# Every party of a lane at once on a real region, killed or under the thread sanitizer.
+$(B)/hammer: $(HAMMER_OBJECTS) $(WORKER_ARCHIVES)
 	$(call link)
 
 # A unit test is linked with the rooms that it includes from and those below them, so that it
