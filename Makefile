@@ -26,6 +26,7 @@ COMPILE = $(CC) $(CFLAGS) $(SANITIZE) $(WARNINGS) -I. -D_GNU_SOURCE= -DH2O_USE_L
 LINK    = $(CC) $(CFLAGS) $(SANITIZE) -pthread -Wl,--as-needed
 
 # V=1 shows the whole commands.
+comma := ,
 say     = $(if $(V),,@echo '  $(1)' && )
 
 # --- what there is ------------------------------------------------------------------------
@@ -43,6 +44,12 @@ CLIENT_OBJECTS    := $(call objects_of,$(wildcard test/lib/client/*.c))
 BENCH_TOOLS       := load bare rinha
 MODEL_OBJECTS     := $(call objects_of,$(wildcard test/model/*.c))
 HAMMER_OBJECTS    := $(call objects_of,$(wildcard test/race/hammer/*.c))
+RACE_OBJECTS      := $(call objects_of,$(addprefix test/race/explore/,explore.c memory.c race_main.c tsan.c))
+# Instrumented, but linked with test/race/explore/tsan.c instead of the sanitizer.
+RACED_SOURCES     := $(wildcard test/race/explore/scenario_*.c) $(addprefix test/race/explore/,owner.c region.c) \
+                     $(addprefix shm/shm_,block_index.c doorbell.c filter.c lease.c ledger.c payments.c ring.c) \
+                     worker/lane_memory.c worker/payment_protocol.c
+RACED_OBJECTS     := $(patsubst %.c,$(B)/raced/%.o,$(RACED_SOURCES))
 UNIT_SOURCES      := $(wildcard test/unit/test_*.c)
 UNIT_OBJECTS      := $(call objects_of,$(filter-out test/unit/test_%,$(wildcard test/unit/*.c)))
 UNIT_TESTS        := $(patsubst test/unit/%.c,$(B)/unit/%,$(UNIT_SOURCES))
@@ -69,6 +76,9 @@ help:
 	@echo 'make all            the programs, tests and tools, in build/'
 	@echo 'make unit           the unit tests alone'
 	@echo 'make model          explore the payment protocol with small bounds'
+	@echo "make race           explore every interleaving on the shared memory; race-deep: larger bounds"
+	@echo "make hammer         all parties of a lane at once, killed and stopped, SECONDS=60"
+	@echo "make race-tsan      the same as threads under the thread sanitizer, SECONDS=60"
 	@echo 'make asan           the unit tests under the address and undefined-behaviour sanitizers'
 	@echo 'make tsan           the unit tests under the thread sanitizer'
 	@echo 'make format         put every C file into the shape of .clang-format'
@@ -78,7 +88,7 @@ help:
 	@echo 'make clean          remove build/'
 
 .PHONY: all programs tools unit-tests
-all: programs tools unit-tests $(MODEL)
+all: programs tools unit-tests $(MODEL) $(B)/race $(B)/hammer
 programs: $(PROGRAMS)
 tools: $(TOOLS)
 unit-tests: $(UNIT_TESTS)
@@ -113,6 +123,13 @@ unit: $(UNIT_TESTS)
 model: $(B)/model
 	$(B)/model $(MODEL_BOUNDS)
 	$(B)/model --self-test
+
+# The production code of ring, records, ledger and doorbell, every interleaving within small bounds.
+.PHONY: race race-deep
+race: $(B)/race
+	$(B)/race
+race-deep: $(B)/race
+	$(B)/race --deep
 
 # Every party of a lane on a real region, as processes that are killed, or as threads of one process
 # under the thread sanitizer.
@@ -157,6 +174,10 @@ $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(call say,compile $<)$(COMPILE) -c -o $@ $<
 
+$(B)/raced/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(call say,compile $< for the explorer)$(COMPILE) -fsanitize=thread -Wno-error=tsan -c -o $@ $<
+
 # Made anew each time: `ar r` would keep the member of a file that is gone.
 $(B)/lib%.a:
 	@mkdir -p $(@D)
@@ -197,6 +218,11 @@ $(B)/model: $(MODEL_OBJECTS) $(B)/worker/payment_protocol.o $(SHM_ARCHIVES)
 # Every party of a lane at once on a real region, killed or under the thread sanitizer.
 $(B)/hammer: $(HAMMER_OBJECTS) $(WORKER_ARCHIVES)
 	$(call link)
+
+# The production code under a memory of our own.
+WRAPPED = write read open close
+$(B)/race: $(RACE_OBJECTS) $(RACED_OBJECTS) $(SHM_ARCHIVES)
+	$(call link,$(addprefix -Wl$(comma)--wrap=,$(WRAPPED)))
 
 # A unit test is linked with the rooms that it includes from and those below them, so that it
 # builds while another room does not.
