@@ -215,7 +215,7 @@ static bool expand(size_t index, uint32_t node, FILE *words)
     static struct race_state state;
     bool goes_on = false;
     /* A shortest trace wants every order. */
-    unsigned first = race_lie ? 0 : explorer.scenario->first;
+    unsigned first = race_lie && !(race_lie->parties & RACE_IN_TURN) ? 0 : explorer.scenario->first;
     if (first && !expand_some(first, index, node, &goes_on, words))
         return false;
     if (!goes_on && !expand_some(~first, index, node, &goes_on, words))

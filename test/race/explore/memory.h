@@ -178,6 +178,9 @@ enum race_lie_kind {
     LIE_TOLD,          /* by the scenario */
 };
 
+/* Beside the bits of parties: who only reads comes last here, too; quicker, no shortest trace. */
+#define RACE_IN_TURN 0x80u
+
 struct race_lie {
     const char *name, *words;
     enum race_lie_kind kind;
