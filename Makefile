@@ -27,9 +27,9 @@ COMPILE = $(CC) $(CFLAGS) $(SANITIZE) $(DEFINES) $(WARNINGS) -I. -D_GNU_SOURCE= 
           -pthread -MMD -MP
 LINK    = $(CC) $(CFLAGS) $(SANITIZE) -pthread -Wl,--as-needed
 
-comma := ,
 
 # V=1 shows the whole commands.
+comma := ,
 say     = $(if $(V),,@echo '  $(1)' && )
 
 # --- what there is ------------------------------------------------------------------------
@@ -47,6 +47,13 @@ CLIENT_OBJECTS    := $(call objects_of,$(wildcard test/lib/client/*.c))
 BENCH_TOOLS       := load bare rinha
 MODEL_OBJECTS     := $(call objects_of,$(wildcard test/model/*.c))
 SIM_OBJECTS       := $(call objects_of,$(wildcard test/sim/*.c))
+HAMMER_OBJECTS    := $(call objects_of,$(wildcard test/race/hammer/*.c))
+RACE_OBJECTS      := $(call objects_of,$(addprefix test/race/explore/,explore.c memory.c race_main.c tsan.c))
+# Instrumented, but linked with test/race/explore/tsan.c instead of the sanitizer.
+RACED_SOURCES     := $(wildcard test/race/explore/scenario_*.c) $(addprefix test/race/explore/,owner.c region.c) \
+                     $(addprefix shm/shm_,block_index.c doorbell.c filter.c lease.c ledger.c payments.c ring.c) \
+                     worker/lane_memory.c worker/payment_protocol.c
+RACED_OBJECTS     := $(patsubst %.c,$(B)/raced/%.o,$(RACED_SOURCES))
 UNIT_SOURCES      := $(wildcard test/unit/test_*.c)
 UNIT_OBJECTS      := $(call objects_of,$(filter-out test/unit/test_%,$(wildcard test/unit/*.c)))
 UNIT_TESTS        := $(patsubst test/unit/%.c,$(B)/unit/%,$(UNIT_SOURCES))
@@ -75,6 +82,9 @@ help:
 	@echo 'make model          explore the payment protocol with small bounds'
 	@echo 'make sim            a whole gateway in simulated time, SEEDS=20000 times (SEED=... tells one in words)'
 	@echo 'make sim-routing    what the routing policies earn on it'
+	@echo "make race           explore every interleaving on the shared memory; race-deep: larger bounds"
+	@echo "make hammer         all parties of a lane at once, killed and stopped, SECONDS=60"
+	@echo "make race-tsan      the same as threads under the thread sanitizer, SECONDS=60"
 	@echo 'make asan           the unit tests under the address and undefined-behaviour sanitizers'
 	@echo 'make tsan           the unit tests under the thread sanitizer'
 	@echo 'make crash-points   die VISITS=20 times at each point of common/crash_points.def, compare the books'
@@ -86,7 +96,7 @@ help:
 	@echo 'make clean          remove build/'
 
 .PHONY: all programs tools unit-tests
-all: programs tools unit-tests $(MODEL)
+all: programs tools unit-tests $(MODEL) $(B)/race $(B)/hammer
 programs: $(PROGRAMS)
 tools: $(TOOLS)
 unit-tests: $(UNIT_TESTS)
@@ -133,6 +143,22 @@ sim: simulator
 
 sim-routing: simulator
 	@build/sim/simulator --routing
+# The production code of ring, records, ledger and doorbell, every interleaving within small bounds.
+.PHONY: race race-deep
+race: $(B)/race
+	$(B)/race
+race-deep: $(B)/race
+	$(B)/race --deep
+
+# Every party of a lane on a real region, as processes that are killed, or as threads of one process
+# under the thread sanitizer.
+SECONDS ?= 60
+.PHONY: hammer race-tsan
+hammer: $(B)/hammer
+	$(B)/hammer --seconds=$(SECONDS) $(HAMMER_OPTIONS)
+race-tsan:
+	@$(MAKE) --no-print-directory B=build/tsan SANITIZE="-fsanitize=thread -Wno-error=tsan" build/tsan/hammer
+	setarch -R nice -n 19 build/tsan/hammer --threads --seconds=$(SECONDS) $(HAMMER_OPTIONS)
 
 # The thread sanitizer of gcc 12 does not know the address layout of newer kernels: no
 # randomisation for it.
@@ -179,6 +205,10 @@ clean:
 $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(call say,compile $<)$(COMPILE) -c -o $@ $<
+
+$(B)/raced/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(call say,compile $< for the explorer)$(COMPILE) -fsanitize=thread -Wno-error=tsan -c -o $@ $<
 
 # Made anew each time: `ar r` would keep the member of a file that is gone.
 $(B)/lib%.a:
@@ -229,6 +259,14 @@ SIM_OBSERVED := payment_protocol_step shm_ledger_publish shm_ledger_write shm_bl
                 shm_filter_remember shm_filter_rotate shm_payments_owner_find lane_purge_if_due
 $(B)/simulator: $(SIM_OBJECTS) $(B)/api/payment_intake.o $(WORKER_ARCHIVES)
 	$(call link,$(addprefix -Wl$(comma)--wrap=,$(SIM_KERNEL) $(SIM_OBSERVED)))
+# Every party of a lane at once on a real region, killed or under the thread sanitizer.
+$(B)/hammer: $(HAMMER_OBJECTS) $(WORKER_ARCHIVES)
+	$(call link)
+
+# The production code under a memory of our own.
+WRAPPED = write read open close
+$(B)/race: $(RACE_OBJECTS) $(RACED_OBJECTS) $(SHM_ARCHIVES)
+	$(call link,$(addprefix -Wl$(comma)--wrap=,$(WRAPPED)))
 
 # A unit test is linked with the rooms that it includes from and those below them, so that it
 # builds while another room does not.

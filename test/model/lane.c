@@ -570,6 +570,9 @@ static void play(struct model_run *run, struct model_move move)
     case MOVE_POST:
         post(s, move);
         break;
+    case MOVE_NOT_POSTED:
+        s->posts_left[move.who][move.what - 1]--;
+        break;
     case MOVE_POST_KNOWN:
         s->posts_left[move.who][move.what - 1]--;
         promise(s, move.who);

@@ -178,10 +178,16 @@ struct model_bounds {
 };
 extern struct model_bounds model_bounds;
 
+/* Posts come first once no purge can come between them and anything else: they and what the worker
+ * does can be swapped. A post that is left out stands for the copies that come too late to matter,
+ * or that an API answers by itself. */
+extern bool model_posts_first;
+
 enum model_move_kind {
     MOVE_BEGIN,      /* what: number of the initial state */
     MOVE_POST,       /* who: id; what: amount | ring << 2 */
     MOVE_POST_KNOWN, /* who: id; what: amount */
+    MOVE_NOT_POSTED, /* who: id; what: amount; only in the compact exploration */
     MOVE_ASK_PURGE,
     MOVE_AWAKE,        /* who: request */
     MOVE_INTAKE,       /* who: ring; what: bit 0 false positive, bit 1 young */

@@ -312,9 +312,41 @@ static void offer_worker(const struct offer *o)
         offer(o, MOVE_CRASH, 0, 0);
 }
 
+bool model_posts_first;
+
+static bool has_room(const struct model_state *s)
+{
+    for (unsigned ring = 0; ring < model_bounds.rings; ring++)
+        if (s->ring_length[ring] < MODEL_RING_SLOTS)
+            return true;
+    return false;
+}
+
+/* false: there is nothing to post, or it does not come first. */
+static bool offer_posts_first(const struct offer *o)
+{
+    const struct model_state *s = o->from;
+    bool any = false;
+    if (!model_posts_first || s->purges_left || s->purge_applied != s->generation || !has_room(s))
+        return false;
+    for (unsigned id = 0; id < model_bounds.ids; id++)
+        for (unsigned amount = 1; amount <= MODEL_AMOUNTS; amount++) {
+            if (!s->posts_left[id][amount - 1])
+                continue;
+            any = true;
+            offer(o, MOVE_NOT_POSTED, id, amount);
+            for (unsigned ring = 0; ring < model_bounds.rings; ring++)
+                if (s->ring_length[ring] < MODEL_RING_SLOTS)
+                    offer(o, MOVE_POST, id, amount | ring << 2);
+        }
+    return any;
+}
+
 void model_each_move(const struct model_state *from, model_visit *visit, void *context)
 {
     struct offer o = {from, visit, context};
+    if (offer_posts_first(&o))
+        return;
     offer_outside(&o);
     if (from->worker_down)
         offer(&o, MOVE_TAKE_OVER, 0, 0);

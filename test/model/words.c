@@ -98,6 +98,9 @@ void say_move(struct text *text, const struct model_state *from, struct model_mo
         say(text, "client: posts %s of %u c; the API sees its record and answers 202;",
             say_id(move.who), move.what);
         break;
+    case MOVE_NOT_POSTED:
+        say(text, "client: does not post another %s of %u c;", say_id(move.who), move.what);
+        break;
     case MOVE_ASK_PURGE:
         say(text, "client: asks for purge %u;", from->generation + 1);
         break;
