@@ -13,7 +13,7 @@ is 'the socket is for its group'   "$(stat -c %a "$play_dir/api0.sock")" 660
 ok 'stops'                         kill_process api0 TERM
 ok 'its socket is gone'            not test -e "$play_dir/api0.sock"
 # Where the balancer would be: the words for it speak TCP.
-env PAYRING_API_SOCKET=none PAYRING_API_TCP="127.0.0.1:$balancer_port" build/payring-api \
+env PAYRING_API_SOCKET=none PAYRING_API_TCP="127.0.0.1:$balancer_port" "$build/payring-api" \
     >"$play_dir/tcp.log" 2>&1 &
 echo $! >"$play_dir/tcp.pid"
 ok 'answers on TCP'                eventually 10 answers 200 balancer /healthz

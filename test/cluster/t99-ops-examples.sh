@@ -7,9 +7,9 @@ post_many --count 3 --seed 1
 id=4a7901b8-7d26-4d9d-aa19-4dc1c7cf60b3
 processor default misbehaves error-before "correlationId=$id"
 post_payment api0 $id 19.90
-eventually 10 sh -c 'build/payringctl payments --pinned --format tsv | grep -q .'
+eventually 10 sh -c '"$build/payringctl" payments --pinned --format tsv | grep -q .'
 exec 9>&1
-run() { echo "\$ payringctl $*"; build/payringctl "$@" 2>&1; echo "[exit $?]"; }
+run() { echo "\$ payringctl $*"; "$build/payringctl" "$@" 2>&1; echo "[exit $?]"; }
 {
 run payments --pinned
 run payments --pinned --format tsv
