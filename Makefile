@@ -87,6 +87,8 @@ help:
 	@echo "make race-tsan      the same as threads under the thread sanitizer, SECONDS=60"
 	@echo 'make asan           the unit tests under the address and undefined-behaviour sanitizers'
 	@echo 'make tsan           the unit tests under the thread sanitizer'
+	@echo 'make asan-cluster   the cluster plays under the first two (PLAYS=... for some of them)'
+	@echo 'make tsan-cluster   the cluster plays under the thread sanitizer'
 	@echo 'make crash-points   die VISITS=20 times at each point of common/crash_points.def, compare the books'
 	@echo 'make crash-loop     kill and stop processes at random, N=1000 times (SEED=... replays one)'
 	@echo 'make format         put every C file into the shape of .clang-format'
@@ -143,6 +145,7 @@ sim: simulator
 
 sim-routing: simulator
 	@build/sim/simulator --routing
+
 # The production code of ring, records, ledger and doorbell, every interleaving within small bounds.
 .PHONY: race race-deep
 race: $(B)/race
@@ -157,18 +160,35 @@ SECONDS ?= 60
 hammer: $(B)/hammer
 	$(B)/hammer --seconds=$(SECONDS) $(HAMMER_OPTIONS)
 race-tsan:
-	@$(MAKE) --no-print-directory B=build/tsan SANITIZE="-fsanitize=thread -Wno-error=tsan" build/tsan/hammer
+	@$(MAKE) --no-print-directory B=build/tsan SANITIZE='$(THREAD)' build/tsan/hammer
 	setarch -R nice -n 19 build/tsan/hammer --threads --seconds=$(SECONDS) $(HAMMER_OPTIONS)
 
+ADDRESS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+THREAD  := -fsanitize=thread -Wno-error=tsan
+asan_make = $(MAKE) --no-print-directory B=build/asan SANITIZE='$(ADDRESS)'
 # The thread sanitizer of gcc 12 does not know the address layout of newer kernels: no
-# randomisation for it.
+# randomisation for it, nor for what it has made.
+tsan_make = setarch -R $(MAKE) --no-print-directory B=build/tsan SANITIZE='$(THREAD)'
+
 .PHONY: asan tsan
 asan:
-	@$(MAKE) --no-print-directory B=build/asan \
-	    SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer' unit
+	+@$(asan_make) unit
 tsan:
-	@setarch -R $(MAKE) --no-print-directory B=build/tsan \
-	    SANITIZE='-fsanitize=thread -Wno-error=tsan' unit
+	+@$(tsan_make) unit
+
+# Who is on the stage: the programs, the stand-in processor and the poster.
+PLAYS   ?= test/cluster/t*.sh
+PLAYS_AT_ONCE ?= 1
+PLAYERS  = $(PROGRAMS) $(B)/processor $(B)/poster
+.PHONY: players asan-players asan-cluster tsan-cluster
+players: $(PLAYERS)
+asan-players:
+	+@$(asan_make) players
+asan-cluster: asan-players
+	@exec env PAYRING_BUILD=build/asan test/lib/run-tap -j $(PLAYS_AT_ONCE) $(wildcard $(PLAYS))
+tsan-cluster:
+	+@$(tsan_make) players
+	@exec env PAYRING_BUILD=build/tsan setarch -R test/lib/run-tap -j $(PLAYS_AT_ONCE) $(wildcard $(PLAYS))
 
 # The programs that can die at named points, and who else plays with them. What is made of the visits
 # and crashes is planned from SEED, at random without one.

@@ -697,27 +697,6 @@ static void print_help(const struct config_invocation *invocation, FILE *out)
     }
 }
 
-bool config_answer(const struct config *config, const struct config_invocation *invocation,
-                   FILE *out)
-{
-    const char *name = config_program_name(invocation->program);
-
-    switch (config->action) {
-    case CONFIG_SHOW_HELP:
-        print_help(invocation, out);
-        return true;
-    case CONFIG_SHOW_VERSION:
-        fprintf(out, "%s %s\n", name, PAYRING_VERSION);
-        return true;
-    case CONFIG_CHECK_ONLY:
-        fprintf(out, "%s: the configuration is good\n", name);
-        return true;
-    case CONFIG_RUN:
-        break;
-    }
-    return false;
-}
-
 static bool is_variable_of_a_setting(const char *variable, size_t length)
 {
     for (size_t i = 0; i < SETTING_COUNT; i++) {
@@ -737,4 +716,26 @@ void config_warn_unknown(char **environment)
             !is_variable_of_a_setting(*environment, length))
             LOG_WARN("unknown_setting", "name=%.*s", (int)length, *environment);
     }
+}
+
+bool config_answer(const struct config *config, const struct config_invocation *invocation,
+                   FILE *out)
+{
+    const char *name = config_program_name(invocation->program);
+
+    switch (config->action) {
+    case CONFIG_SHOW_HELP:
+        print_help(invocation, out);
+        return true;
+    case CONFIG_SHOW_VERSION:
+        fprintf(out, "%s %s\n", name, PAYRING_VERSION);
+        return true;
+    case CONFIG_CHECK_ONLY:
+        config_warn_unknown(invocation->environment);
+        fprintf(out, "%s: the configuration is good\n", name);
+        return true;
+    case CONFIG_RUN:
+        break;
+    }
+    return false;
 }

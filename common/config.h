@@ -136,7 +136,8 @@ struct config_invocation {
  * hold their defaults. Strings are copied, except `words`. */
 enum status config_load(struct config *, const struct config_invocation *, struct explain *);
 
-/* Answer --help, --version or -n on `out`. true: that was all, exit; false: there is work. */
+/* Answer --help, --version or -n on `out`, and at -n warn of unknown variables. true: that was all,
+ * exit; false: there is work. */
 bool config_answer(const struct config *, const struct config_invocation *, FILE *out);
 
 /* Log a warning for each PAYRING_ variable that is no setting of any program: probably a typing

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "common/check.h"
+#include "common/log.h"
 #include "shm/shm_payments.h"
 #include "shm/shm_show.h"
 #include "worker/ctl.h"
@@ -403,7 +404,10 @@ enum ctl_exit ctl_options_read(struct ctl *ctl, struct config *config, const str
         if (result != CTL_DONE)
             return result;
     }
+    log_open("payringctl", config->log_level);
     if (config_answer(config, &invocation, stdout))
         *verb = NULL;
+    else
+        config_warn_unknown(environ);
     return CTL_DONE;
 }

@@ -6,7 +6,7 @@ whom, and since when.'
 # payments [options...]: tab separated: id, amount, state, processor, requestedAt, acceptedAt, age in
 # ms, pinned since, attempts, flags.
 payments() {
-    build/payringctl payments --format tsv "$@"
+    "$build/payringctl" payments --format tsv "$@"
 }
 ids_of() { # options...
     payments "$@" | cut -f 1
@@ -68,34 +68,34 @@ ring=$(new_id)
 ok 'accepted'                   post_payment api0 "$ring" 1
 ok 'a copy of it'               post_payment api1 "$ring" 1
 is 'in a ring, once'            "$(payments --state accepted | cut -f 1-5)" "$ring	1.00	accepted	-	-"
-build/payringctl payments --pinned >"$play_dir/people"
+"$build/payringctl" payments --pinned >"$play_dir/people"
 ok 'for people: since, which is what' grep -q 'PINNED SINCE is' "$play_dir/people"
 ok '... and counts'             grep -q '^1 of 1 payments, 1 of them pinned' "$play_dir/people"
 json() { # PERL on $p, the list
-    build/payringctl payments --format json |
+    "$build/payringctl" payments --format json |
         perl -MJSON::PP -0777 -ne 'my $p = decode_json($_); exit !('"$1"')'
 }
 ok 'as JSON'                    json '@$p == 4'
 ok '... with all members'       json '!grep { 10 != keys %$_ } @$p'
 ok '... nulls'                  json '!defined $p->[3]{requestedAt} && !defined $p->[3]{processor}'
 ok '... and flags'              json '$p->[1]{flags}[0] eq "unknown" && defined $p->[1]{pinnedSince}'
-is 'an empty list'              "$(build/payringctl payments --format json --older-than 3600)" '[]'
+is 'an empty list'              "$("$build/payringctl" payments --format json --older-than 3600)" '[]'
 
-ok 'a state that is none'       fails_with 2 build/payringctl payments --state lost
-ok 'an id that is none'         fails_with 2 build/payringctl payments --id 7
-ok 'an age that is none'        fails_with 2 build/payringctl payments --older-than 1h
-ok 'a format of another verb'   fails_with 2 build/payringctl payments --format csv
-ok 'an option of another verb'  fails_with 2 build/payringctl payments --rate 7
-ok 'a switch of another verb'   fails_with 2 build/payringctl payments --plain
-ok 'an option without its value' fails_with 2 build/payringctl payments --limit
-ok 'a word too many'            fails_with 2 build/payringctl payments now
-ok 'no verb'                    fails_with 2 build/payringctl
-ok 'an unknown verb'            fails_with 2 build/payringctl pay
-ok 'checked only'               build/payringctl payments --state sent -n
-ok '... and refused'            fails_with 2 build/payringctl payments --state lost -n
-ok 'settings checked alone'     build/payringctl -n
-ok 'no region'                  fails_with 3 env PAYRING_REGION=none.such build/payringctl payments
-ok 'a full disk is an error'    fails_with 3 sh -c 'build/payringctl payments >/dev/full'
+ok 'a state that is none'       fails_with 2 "$build/payringctl" payments --state lost
+ok 'an id that is none'         fails_with 2 "$build/payringctl" payments --id 7
+ok 'an age that is none'        fails_with 2 "$build/payringctl" payments --older-than 1h
+ok 'a format of another verb'   fails_with 2 "$build/payringctl" payments --format csv
+ok 'an option of another verb'  fails_with 2 "$build/payringctl" payments --rate 7
+ok 'a switch of another verb'   fails_with 2 "$build/payringctl" payments --plain
+ok 'an option without its value' fails_with 2 "$build/payringctl" payments --limit
+ok 'a word too many'            fails_with 2 "$build/payringctl" payments now
+ok 'no verb'                    fails_with 2 "$build/payringctl"
+ok 'an unknown verb'            fails_with 2 "$build/payringctl" pay
+ok 'checked only'               "$build/payringctl" payments --state sent -n
+ok '... and refused'            fails_with 2 "$build/payringctl" payments --state lost -n
+ok 'settings checked alone'     "$build/payringctl" -n
+ok 'no region'                  fails_with 3 env PAYRING_REGION=none.such "$build/payringctl" payments
+ok 'a full disk is an error'    fails_with 3 sh -c '"$build/payringctl" payments >/dev/full'
 
 restart_process worker0
 restart_process worker1

@@ -7,15 +7,15 @@ processor says the same, and whoever dies meanwhile, it is done or not, never ha
 resolve() {
     local expected="$1" word="$2" is=0
     shift 2
-    build/payringctl resolve "$@" --by "ann o'hara" >"$play_dir/said" 2>&1 || is=$?
+    "$build/payringctl" resolve "$@" --by "ann o'hara" >"$play_dir/said" 2>&1 || is=$?
     echo "exit status $is: $(cat "$play_dir/said")"
     [ "$is" = "$expected" ] && grep -qiF -- "$word" "$play_dir/said"
 }
 is_pinned() {
-    build/payringctl payments --pinned --format tsv | grep -q "^$1	"
+    "$build/payringctl" payments --pinned --format tsv | grep -q "^$1	"
 }
 flags_are() {
-    same "$(build/payringctl payments --id "$1" --format tsv | cut -f 10)" "$2"
+    same "$("$build/payringctl" payments --id "$1" --format tsv | cut -f 10)" "$2"
 }
 # pin_with FAULT: accept a payment that every attempt at the default leaves unknown.
 pin_with() {
@@ -54,7 +54,7 @@ sent_again() {
 }
 # resolve_start ID DECISION, resolve_ends STATUS WORD: in the background.
 resolve_start() {
-    build/payringctl resolve "$@" --by ann >"$play_dir/said" 2>&1 &
+    "$build/payringctl" resolve "$@" --by ann >"$play_dir/said" 2>&1 &
     echo $! >"$play_dir/resolve.pid"
 }
 resolve_ends() {
@@ -92,7 +92,7 @@ id=$(new_id)
 ok 'accepted'                   post_payment api0 "$id" 19.90
 ok 'settled'                    eventually 10 payment_is api0 "$id" settled
 ok 'not pinned'                 resolve 1 'it is settled' "$id" settled
-ok 'who decides'                not build/payringctl resolve "$id" requeue
+ok 'who decides'                not "$build/payringctl" resolve "$id" requeue
 ok 'a decision that is none'    resolve 2 'it is payringctl resolve' "$id" pay
 ok 'a line end in the reason'   resolve 2 --reason "$id" requeue --reason 'a
 b'
@@ -222,5 +222,5 @@ for round in 1 2 3 4 5 6; do
 done
 ok 'the books agree'            agree
 ok 'and stay so'                stays 2 books_agree --rejected "$rejected" --foreign "$conflict"
-ok 'check finds it in order'    build/payringctl check
+ok 'check finds it in order'    "$build/payringctl" check
 done_testing

@@ -7,7 +7,7 @@ beside the running gateway; what could not be asked is never taken for agreement
 reconcile() {
     local expected="$1" is=0
     shift
-    build/payringctl reconcile --rate 2000 "$@" >"$play_dir/said" 2>&1 || is=$?
+    "$build/payringctl" reconcile --rate 2000 "$@" >"$play_dir/said" 2>&1 || is=$?
     echo "exit status $is:"
     tail -n 20 "$play_dir/said"
     [ "$is" = "$expected" ]
@@ -19,7 +19,7 @@ says() { # TEXT
     }
 }
 time_of() { # ID: its requestedAt
-    build/payringctl payments --id "$1" --format tsv | cut -f 5
+    "$build/payringctl" payments --id "$1" --format tsv | cut -f 5
 }
 # The processors' own cleaning of a book; what of it stays is inserted again by hand.
 rewrite_book() { # PROCESSOR SED-SCRIPT
@@ -34,7 +34,7 @@ cluster_start --apis 2 --workers 2 PAYRING_HORIZON_S=0
 ok 'nothing to compare'         reconcile 0
 ok '... and it says so'         says '0 rows in the window, 0 asked by id'
 ok '40 payments'                post_many --count 40 --seed 721
-settled() { [ "$(build/payringctl payments --state settled --format tsv | wc -l)" = "$1" ]; }
+settled() { [ "$("$build/payringctl" payments --state settled --format tsv | wc -l)" = "$1" ]; }
 ok 'settled'                    eventually 10 settled 40
 ok 'no difference'              reconcile 0
 ok '... in all of them'         says '0 differences in 40 settled payments'
@@ -42,14 +42,14 @@ ok '... which are all rows'     says '40 rows in the window, 40 asked by id; 0 h
 ok 'a sample'                   reconcile 0 --sample 7 --seed 5
 ok '... of that size'           says 'in 7 settled payments'
 ok '... and its seed'           says '--seed 5'
-first=$(build/payringctl payments --limit 1 --format tsv | cut -f 1)
+first=$("$build/payringctl" payments --limit 1 --format tsv | cut -f 1)
 ok 'a window of one'            reconcile 0 --from "$(time_of "$first")" --to "$(time_of "$first")"
 ok '... or few'                 not says 'in 40 settled payments'
 ok 'a window of nothing'        reconcile 0 --to 2020-01-01T00:00:00Z
 ok '... has no rows'            says '0 rows in the window'
 # Only as fast as it may be: 80 look-ups at 100 a second.
 began_ms=$(now_ms)
-ok 'at a bounded rate'          build/payringctl reconcile --rate 100
+ok 'at a bounded rate'          "$build/payringctl" reconcile --rate 100
 took_ms=$(($(now_ms) - began_ms))
 ok '... which takes its time'   test "$took_ms" -ge 700
 ok 'as JSON'                    reconcile 0 --format json
@@ -71,7 +71,7 @@ ok 'no difference'              reconcile 0
 
 # --- every kind of difference ------------------------------------------------------------------------
 
-set -- $(build/payringctl payments --state settled --processor default --limit 4 --format tsv | cut -f 1)
+set -- $("$build/payringctl" payments --state settled --processor default --limit 4 --format tsv | cut -f 1)
 absent=$1 amount=$2 time=$3 twice=$4
 ok 'a book is falsified'        rewrite_book default \
     "/^$absent/d; /^$amount/s/	[0-9]*	/	99	/; /^$time/s/Z\$/001Z/"

@@ -6,7 +6,7 @@ nothing is accepted after that, nothing is lost, and the region can be removed.'
 drain() { # STATUS WORD [options...]
     local expected="$1" word="$2" is=0
     shift 2
-    build/payringctl drain "$@" >"$play_dir/said" 2>&1 || is=$?
+    "$build/payringctl" drain "$@" >"$play_dir/said" 2>&1 || is=$?
     echo "exit status $is: $(cat "$play_dir/said")"
     [ "$is" = "$expected" ] && grep -qF -- "$word" "$play_dir/said"
 }
@@ -27,7 +27,7 @@ ok '... in words'               body_says '"status":"draining"'
 ok 'summaries go on'            answers 200 api0 /payments-summary
 is 'they are counted'           "$(counter api.intake_stopped)" 2
 is 'it is shown'                "$(counter intake.stopped)" 1
-ok 'for people too'             sh -c 'build/payringctl show | grep -q "INTAKE IS STOPPED"'
+ok 'for people too'             sh -c '"$build/payringctl" show | grep -q "INTAKE IS STOPPED"'
 ok 'again is as good'           drain 0 'is drained'
 api_count=3
 start_process api2
@@ -67,10 +67,10 @@ ok 'pinned'                     eventually 10 counter_at_least lane.unknown 1
 ok 'not drained'                drain 3 '1 unsettled' --timeout 2
 ok 'a copy is answered'         post_payment api0 "$known" 1
 ok 'intake stays stopped'       post_payment api0 "$(new_id)" 1 503
-build/payringctl drain --timeout 20 >"$play_dir/draining" 2>&1 &
+"$build/payringctl" drain --timeout 20 >"$play_dir/draining" 2>&1 &
 echo $! >"$play_dir/drain.pid"
 ok 'a drain waits'              eventually 5 grep -q 'waiting for' "$play_dir/draining"
-ok '... while a person decides' eventually 10 build/payringctl resolve "$known" reject --by ann
+ok '... while a person decides' eventually 10 "$build/payringctl" resolve "$known" reject --by ann
 ok '... which is what it took'  wait "$(cat "$play_dir/drain.pid")"
 rm "$play_dir/drain.pid"
 processor default behaves
@@ -88,13 +88,13 @@ ok 'accepted'                   post_payment api0 "$(new_id)" 1
 ok 'no worker'                  drain 3 '2 lanes without an owner' --timeout 2
 restart_process worker0
 restart_process worker1
-build/payringctl drain --timeout 20 >"$play_dir/draining" 2>&1
+"$build/payringctl" drain --timeout 20 >"$play_dir/draining" 2>&1
 is 'drained'                    $? 0
 ok 'the books agree'            books_agree_within 1 --rejected "$known"
 
 # --- and then it can go ------------------------------------------------------------------------------------
 
 for name in api0 api1 api2 worker0 worker1; do kill_process "$name" TERM; done
-ok 'removed without force'      build/payringctl remove
+ok 'removed without force'      "$build/payringctl" remove
 ok 'a drain of nothing'         drain 3 'there is no region'
 done_testing

@@ -19,6 +19,7 @@ sub cents_of {
     my $digits = $whole . $fraction;
     # The point lies two digits further right: cents.
     my $point = length($whole) + ($exponent // 0) + 2;
+    $digits =~ s{^(0*)}{} and $point -= length $1;
     return undef if $point > 18;
     if ($point < 0) { $digits = ('0' x -$point) . $digits; $point = 0 }
     $digits .= '0' x ($point - length $digits) if $point > length $digits;

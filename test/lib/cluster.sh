@@ -16,9 +16,17 @@
 
 . test/lib/tap.sh
 
-# The tree whose programs play. It is no setting, so no program sees it.
+# The tree whose programs play. It is no setting, so no program sees it. Under a sanitizer's
+# (make asan-cluster) every play ends with questions more: see last_tests.
 build=${PAYRING_BUILD:-build}
+export build # to the shells that a play starts
 unset PAYRING_BUILD
+# What is not instrumented does not read these. With the name of the program: a report says whose
+# it is.
+sanitizer_log=$play_dir/sanitizer
+export ASAN_OPTIONS="detect_leaks=1:log_exe_name=1:log_path=$sanitizer_log"
+export UBSAN_OPTIONS="print_stacktrace=1:log_exe_name=1:log_path=$sanitizer_log"
+export TSAN_OPTIONS="log_exe_name=1:log_path=$sanitizer_log"
 
 export PAYRING_REGION="play-${play%%-*}-${play_dir##*.}"
 NO_ID=00000000-0000-4000-8000-000000000000
@@ -544,6 +552,64 @@ audit_wait() {
         cat "$play_dir/audit.log"
         false
     }
+}
+
+# --- under a sanitizer ------------------------------------------------------------------------
+
+# stops_well FILE: whoever FILE names by id ends by itself when told to, with status 0. Leaks are
+# told of by those who end so; those who are killed have no say in what they leave behind.
+stops_well() {
+    local pid
+    pid=$(cat "$1")
+    # In this order: who looks for leaks stops itself for that, and would be continued.
+    kill -s CONT "$pid" && kill -s TERM "$pid" || return
+    eventually 30 has_come_to_its_end "$pid" || return
+    wait "$pid" || {
+        echo "status $?"
+        return 1
+    }
+    rm "$1"
+}
+
+has_come_to_its_end() {
+    case $(process_state "$1") in
+    '' | Z) ;; # gone: the shell has its status already
+    *) false ;;
+    esac
+}
+
+# is_of_the_tree FILE: it runs, and is one of the programs that play.
+is_of_the_tree() {
+    case $(readlink "/proc/$(cat "$1")/exe") in
+    "$(pwd -P)/$build/"*) ;;
+    *) false ;;
+    esac
+}
+
+nothing_was_reported() {
+    local report found=
+    for report in "$sanitizer_log".*; do
+        [ -e "$report" ] || continue
+        found=yes
+        echo "== $(basename "$report")"
+        head -n 30 "$report"
+    done
+    [ -z "$found" ]
+}
+
+last_tests() {
+    local file
+    case $build in
+    *san) ;;
+    *) return 0 ;;
+    esac
+    # From the front to the back.
+    for file in "$play_dir"/api*.pid "$play_dir"/worker*.pid "$play_dir"/*.pid; do
+        if [ -e "$file" ] && is_of_the_tree "$file"; then
+            ok "$(basename "$file" .pid) stops well" stops_well "$file"
+        fi
+    done
+    ok 'no sanitizer has anything to report' nothing_was_reported
 }
 
 # --- the curtain ------------------------------------------------------------------------------
