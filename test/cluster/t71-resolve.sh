@@ -74,7 +74,7 @@ resolve_ends() {
 }
 
 # One lane: the other worker stands by.
-cluster_start --apis 1 --workers 2 PAYRING_LANES=1 PAYRING_DEADLINE_MS=1000 \
+cluster_start --apis 1 --workers 2 PAYRING_LANES=1 PAYRING_DEADLINE_MS=6000 \
     PAYRING_LOOKUP_TIMEOUT_MS=1000
 
 # --- the processor does not say ------------------------------------------------------------------
