@@ -17,8 +17,16 @@ is_pinned() {
 flags_are() {
     same "$("$build/payringctl" payments --id "$1" --format tsv | cut -f 10)" "$2"
 }
+# The lane takes the default for well: what is new goes there first. A payment is a probe.
+is_well() {
+    counter_is lane.0.default.failing 0 || {
+        post_payment api0 "$(new_id)" 1
+        false
+    }
+}
 # pin_with FAULT: accept a payment that every attempt at the default leaves unknown.
 pin_with() {
+    ok 'the default is used'    eventually 15 is_well
     id=$(new_id)
     processor default misbehaves "$1" "correlationId=$id"
     ok 'accepted'               post_payment api0 "$id" 19.90
@@ -66,7 +74,7 @@ resolve_ends() {
 }
 
 # One lane: the other worker stands by.
-cluster_start --apis 1 --workers 2 PAYRING_LANES=1 PAYRING_DEADLINE_MS=1000 \
+cluster_start --apis 1 --workers 2 PAYRING_LANES=1 PAYRING_DEADLINE_MS=6000 \
     PAYRING_LOOKUP_TIMEOUT_MS=1000
 
 # --- the processor does not say ------------------------------------------------------------------
@@ -124,11 +132,8 @@ ok 'the books agree'            books_agree_within 10 --rejected "$rejected"
 # --- executed, and only we do not know --------------------------------------------------------------
 
 # The answers are lost for ever, the one to the resend (a 422) too: nothing but the book tells.
-id=$(new_id)
-processor default misbehaves garbage-http "correlationId=$id"
-ok 'accepted'                   post_payment api0 "$id" 19.90
+pin_with garbage-http
 ok 'charged'                    eventually 10 processor_holds default "$id"
-ok 'pinned'                     eventually 10 is_pinned "$id"
 ok 'not to be sent again'       resolve 1 'it was charged' "$id" requeue
 ok 'nor to be rejected'         resolve 1 'it was charged' "$id" reject
 ok 'still pinned'               is_pinned "$id"
@@ -141,6 +146,7 @@ ok 'the books agree'            books_agree_within 10 --rejected "$rejected"
 # Somebody else's payment stands there, with another amount.
 conflict=$(new_id)
 ok 'inserted by another'        insert_elsewhere default "$conflict" 7.00 2024-01-01T00:00:00.000Z
+ok 'the default is used'        eventually 15 is_well
 processor default misbehaves error-before "correlationId=$conflict"
 ok 'accepted'                   post_payment api0 "$conflict" 19.90
 ok 'pinned'                     eventually 10 is_pinned "$conflict"
