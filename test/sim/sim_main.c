@@ -98,8 +98,9 @@ static void report(uint64_t seeds, int64_t took_us)
            g->lanes_taken, sim_tally.kills, sim_tally.kills_at_store, sim_tally.stops,
            sim_tally.switches, sim_tally.steps_preempted, sim_tally.events);
     printf("# %" PRIu64
-           " copies beyond the horizon were charged by the other processor too (limit 1)\n",
-           sim_charged_beyond_the_horizon);
+           " copies beyond the horizon were charged by the other processor too (limit 1), %" PRIu64
+           " counted twice (limit 3)\n",
+           sim_charged_beyond_the_horizon, sim_counted_beyond_the_horizon);
     sim_points_report();
 }
 
