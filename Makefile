@@ -199,7 +199,7 @@ $(B)/payring-api: $(B)/api/api_main.o $(API_ARCHIVES)
 	$(call link)
 $(B)/payring-worker: $(B)/worker/worker_main.o $(WORKER_ARCHIVES)
 	$(call link)
-$(B)/payringctl: $(B)/shm/payringctl_main.o $(SHM_ARCHIVES)
+$(B)/payringctl: $(B)/worker/payringctl_main.o $(WORKER_ARCHIVES)
 	$(call link)
 
 # What judges the gateway shares no code with it.

@@ -128,6 +128,7 @@ static void beat(struct api_timer *timer)
 
     shm_presence_beat(&api->shared->presence);
     look_at_region(api);
+    (void)payment_intake_is_stopped(&api->intake); /* for an operator who waits until we know */
     if (api->server != NULL)
         bring_counts(api);
     api_timers_set(&api->timers, timer, clock_monotonic_ms() + HEARTBEAT_MS, beat);

@@ -40,6 +40,10 @@ static void answer(struct api *api, h2o_req_t *req, enum payment_intake_verdict 
         api_count(api, SHM_API_COUNTER_ledger_full);
         api_reply_unavailable(api, req, "the ledger is full");
         break;
+    case PAYMENT_INTAKE_STOPPED:
+        api_count(api, SHM_API_COUNTER_intake_stopped);
+        api_reply_unavailable(api, req, "intake is stopped: this gateway is draining");
+        break;
     case PAYMENT_INTAKE_REGION_GONE:
         api_reply_unavailable(api, req, "the shared region is gone");
         break;

@@ -59,6 +59,8 @@ static void describe(unsigned lease, char *text, size_t size)
         snprintf(text, size, "the health caller's lease");
     else if (lease == SHM_LEASE_PURGE)
         snprintf(text, size, "the purge lease");
+    else if (lease == SHM_LEASE_OPERATOR)
+        snprintf(text, size, "the operator's lease");
     else
         snprintf(text, size, "the creation lock");
 }

@@ -354,6 +354,23 @@ enum status shm_ledger_sum(const struct shm_region *region, const struct shm_win
     return STATUS_BUSY;
 }
 
+enum status shm_ledger_extents(const struct shm_region *region,
+                               struct shm_extent extents[SHM_LANES_MAX])
+{
+    const _Atomic uint64_t *generation = &shm_region_purge(region)->generation;
+    for (int tries = 0; tries < SUM_TRIES_MAX; tries++) {
+        uint64_t before = atomic_load_explicit(generation, memory_order_seq_cst);
+        for (unsigned lane = 0; lane < region->geometry.lanes; lane++) {
+            struct view view = {0};
+            (void)view_lane(region, lane, before, &view);
+            extents[lane] = (struct shm_extent){view.first, view.count};
+        }
+        if (atomic_load_explicit(generation, memory_order_seq_cst) == before)
+            return STATUS_OK;
+    }
+    return STATUS_BUSY;
+}
+
 unsigned shm_ledger_budget(const struct shm_region *region, unsigned lane)
 {
     const struct shm_lane *control = shm_region_lane(region, lane);

@@ -91,6 +91,16 @@ struct shm_totals {
 enum status shm_ledger_sum(const struct shm_region *, const struct shm_window *,
                            struct shm_totals *);
 
+/* The rows of one lane that count: first..end - 1. */
+struct shm_extent {
+    uint64_t first, end;
+};
+
+/* Which rows of each lane count, at one purge generation: those of a summary that is
+ * made at the same time. They never change, whatever is settled or purged later.
+ * STATUS_BUSY as above. */
+enum status shm_ledger_extents(const struct shm_region *, struct shm_extent extents[SHM_LANES_MAX]);
+
 /* Payments that one API slot may accept for one lane after one look. */
 #define SHM_LEDGER_BUDGET 64u
 

@@ -26,7 +26,7 @@
 #define SHM_FILTER_BITS_PER_ID 16u
 #define SHM_FILTER_LINE_WORDS  8u /* a line is 64 bytes, 512 bits */
 
-/* Offsets are bytes; those of the header, purge and health pages are constants. */
+/* Offsets are bytes; those of the pages before them are constants. */
 struct shm_places {
     uint64_t api_offset;  /* of slot 0 */
     uint64_t api_stride;  /* control page + rings, a page multiple */
@@ -48,8 +48,9 @@ struct shm_places {
     uint32_t superblock_count; /* the last one may never be completed */
 };
 
-#define SHM_PURGE_OFFSET  SHM_PAGE_SIZE
-#define SHM_HEALTH_OFFSET (2u * SHM_PAGE_SIZE)
+#define SHM_PURGE_OFFSET    SHM_PAGE_SIZE
+#define SHM_HEALTH_OFFSET   (2u * SHM_PAGE_SIZE)
+#define SHM_OPERATOR_OFFSET (3u * SHM_PAGE_SIZE)
 
 /* Compute the places of a geometry. Pure.
  *

@@ -489,6 +489,11 @@ enum status shm_region_open_purge(struct shm_region *region, struct explain *why
     return open_area(region, shm_region_purge(region), SHM_PAGE_SIZE, why);
 }
 
+enum status shm_region_open_operator(struct shm_region *region, struct explain *why)
+{
+    return open_area(region, shm_region_operator(region), SHM_PAGE_SIZE, why);
+}
+
 void shm_region_close_api(struct shm_region *region, unsigned api_slot)
 {
     close_area(region, shm_region_api(region, api_slot), region->places.api_stride);
@@ -507,6 +512,11 @@ void shm_region_close_health(struct shm_region *region)
 void shm_region_close_purge(struct shm_region *region)
 {
     close_area(region, shm_region_purge(region), SHM_PAGE_SIZE);
+}
+
+void shm_region_close_operator(struct shm_region *region)
+{
+    close_area(region, shm_region_operator(region), SHM_PAGE_SIZE);
 }
 
 /* ----------------------------------------------------------------- removal */
@@ -632,6 +642,11 @@ struct shm_purge *shm_region_purge(const struct shm_region *region)
 struct shm_health *shm_region_health(const struct shm_region *region)
 {
     return at(region->base, SHM_HEALTH_OFFSET);
+}
+
+struct shm_operator *shm_region_operator(const struct shm_region *region)
+{
+    return at(region->base, SHM_OPERATOR_OFFSET);
 }
 
 struct shm_api *shm_region_api(const struct shm_region *region, unsigned api_slot)

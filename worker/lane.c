@@ -38,7 +38,7 @@ static void beat(struct lane *lane)
 static bool has_news(struct lane *lane)
 {
     struct shm_ring_entry entry;
-    if (is_stopping(lane) || lane_purge_is_due(lane))
+    if (is_stopping(lane) || lane_purge_is_due(lane) || lane_decision_is_due(lane))
         return true;
     for (unsigned api = 0; !lane->full && api < lane->region->geometry.api_slots; api++)
         if (shm_ring_peek(&lane->memory.rings[api], &entry))
@@ -63,7 +63,7 @@ static void rest(struct lane *lane, int64_t look_again_us)
     shm_doorbell_awake(lane->memory.control, lane->bell_fd);
 }
 
-/* One turn: a purge, what has come, what is new, what may go. */
+/* One turn: a purge, what has come, what is new, what a person wants, what may go. */
 static void turn(struct lane *lane)
 {
     bool sent = false;
@@ -72,6 +72,7 @@ static void turn(struct lane *lane)
     bool busy = lane_purge_if_due(lane);
     upstream_perform(lane->upstream, lane_on_completion, lane);
     busy |= lane_take_in(lane);
+    busy |= lane_decide(lane);
     int64_t look_again_us = lane_dispatch(lane, &sent);
     beat(lane);
     if (!busy && !sent)

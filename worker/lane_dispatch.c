@@ -226,20 +226,30 @@ static int64_t send_pinned(struct lane *lane, unsigned processor, bool *sent)
     }
 }
 
-static void ask_book(struct lane *lane, unsigned processor, bool *sent)
+bool lane_may_look_up(const struct lane *lane, unsigned processor)
 {
     int most =
         lane->settings.in_flight_max < LOOKUPS_MAX ? lane->settings.in_flight_max : LOOKUPS_MAX;
-    while (lane->lookups[processor] < most) { /* an answer makes room */
+    return lane->lookups[processor] < most;
+}
+
+void lane_look_up(struct lane *lane, uint32_t slot, unsigned processor)
+{
+    struct payment_view payment = lane_memory_view(&lane->memory, slot);
+    CHECK(lane_may_look_up(lane, processor));
+    lane->lookups[processor]++;
+    lane_memory_count(&lane->memory, SHM_LANE_COUNTER_books_asked);
+    if (!upstream_try_lookup(lane->upstream, (int)processor, ticket_of(lane, slot), &payment.id))
+        not_begun(lane, slot, processor, UPSTREAM_LOOKUP);
+}
+
+static void ask_book(struct lane *lane, unsigned processor, bool *sent)
+{
+    while (lane_may_look_up(lane, processor)) { /* an answer makes room */
         uint32_t slot = lane_queues_pop(&lane->queues, LANE_ASKING + processor);
         if (slot == LANE_QUEUES_NONE)
             return;
-        struct payment_view payment = lane_memory_view(&lane->memory, slot);
-        lane->lookups[processor]++;
-        lane_memory_count(&lane->memory, SHM_LANE_COUNTER_books_asked);
-        if (!upstream_try_lookup(lane->upstream, (int)processor, ticket_of(lane, slot),
-                                 &payment.id))
-            not_begun(lane, slot, processor, UPSTREAM_LOOKUP);
+        lane_look_up(lane, slot, processor);
         *sent = true;
     }
 }

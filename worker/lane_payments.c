@@ -37,6 +37,9 @@ static void count_end(struct lane *lane, uint32_t slot)
     };
     struct payment_view payment = lane_memory_view(&lane->memory, slot);
     if (payment.state == PAYMENT_SETTLED) {
+        /* Its time is no attempt's of ours: a book's. */
+        if (payment.requested_at_us < lane_memory_lane_view(&lane->memory).lowest_bound_us)
+            lane_memory_count(&lane->memory, SHM_LANE_COUNTER_adopted);
         lane_memory_count(&lane->memory, payment.processor == ROUTING_DEFAULT
                                              ? SHM_LANE_COUNTER_settled_default
                                              : SHM_LANE_COUNTER_settled_fallback);
@@ -98,15 +101,22 @@ static void follow(struct lane *lane, uint32_t slot, const struct payment_event 
     CHECK(!"an unknown action");
 }
 
-void lane_step(struct lane *lane, uint32_t slot, const struct payment_event *event)
+struct payment_step lane_step_known(struct lane *lane, uint32_t slot,
+                                    const struct payment_event *event)
 {
     struct payment_step step = lane_memory_step(&lane->memory, slot, event);
     follow(lane, slot, event, &step);
+    return step;
+}
+
+void lane_step(struct lane *lane, uint32_t slot, const struct payment_event *event)
+{
+    (void)lane_step_known(lane, slot, event);
 }
 
 /* --- replies ------------------------------------------------------------------ */
 
-static struct payment_event event_of(const struct upstream_completion *completion)
+struct payment_event lane_event_of(const struct upstream_completion *completion)
 {
     static const enum payment_event_kind kinds[] = {
         [UPSTREAM_ACCEPTED] = PAYMENT_EVENT_ACCEPTED,
@@ -180,15 +190,14 @@ void lane_on_completion(void *context, const struct upstream_completion *complet
         CHECK(!is_post);
         return;
     }
-    if (is_post)
+    if (is_post) {
         count_answer(lane, completion);
-    struct payment_event event = event_of(completion);
-    uint64_t rows_before = lane->memory.ledger.row_count;
+        lane_decision_note(lane, slot, completion);
+    } else if (lane_decision_takes(lane, slot, completion)) {
+        return;
+    }
+    struct payment_event event = lane_event_of(completion);
     lane_step(lane, slot, &event);
-    if (event.kind == PAYMENT_EVENT_FOUND && lane->memory.ledger.row_count != rows_before &&
-        lane_memory_view(&lane->memory, slot).requested_at_us <
-            lane_memory_lane_view(&lane->memory).lowest_bound_us)
-        lane_memory_count(&lane->memory, SHM_LANE_COUNTER_adopted);
 }
 
 /* --- intake ------------------------------------------------------------------- */
@@ -429,6 +438,7 @@ void lane_take_over(struct lane *lane)
         unsettled += payment.state == PAYMENT_QUEUED || payment.state == PAYMENT_SENT;
     }
     free(slots);
+    lane_decision_drop(lane);
     CRASH_POINT(take_over_placed);
     /* Too high after a crash at worst; now exact. */
     atomic_store_explicit(&lane->memory.control->unsettled, unsettled, memory_order_release);

@@ -37,8 +37,8 @@ enum lane_place {
 
 struct lane_slot {
     int64_t sent_us;     /* monotonic; of the POST in flight, 0 = none */
-    int64_t accepted_us; /* monotonic; the payment's acceptance (payment_age.h) */
     int64_t unknown_us;  /* monotonic; when its last unknown outcome was told, 0 = never */
+    int64_t accepted_us; /* monotonic; the payment's acceptance (payment_age.h) */
     uint32_t use;  /* goes up whenever the record changes hands: a late reply is recognised by it */
     uint32_t next; /* in its list, or among those in flight */
     uint32_t previous; /* among those in flight */
@@ -80,6 +80,10 @@ void lane_queues_prepend(struct lane_queues *, enum lane_place list, uint32_t sl
 /* Take the first of a list; it is OUT afterwards. LANE_QUEUES_NONE: empty. */
 uint32_t lane_queues_pop(struct lane_queues *, enum lane_place list);
 uint32_t lane_queues_first(const struct lane_queues *, enum lane_place list);
+/* Take a slot out of whatever list it is in, or out of its pause; it is OUT afterwards. false: it
+ * is OUT already. Walks the list or the pauses: for what a person asks for, not for every payment.
+ */
+bool lane_queues_withdraw(struct lane_queues *, uint32_t slot);
 /* Let an OUT slot wait until due_ms and then join `list`. */
 void lane_queues_pause(struct lane_queues *, uint32_t slot, enum lane_place list, int64_t due_ms);
 /* Move all whose time has come; returns when the next is due (INT64_MAX: none). */

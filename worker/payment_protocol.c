@@ -162,6 +162,46 @@ static void absent(struct payment_step *step, const struct payment_view *payment
     }
 }
 
+static enum payment_resolution judge(const struct payment_event *event)
+{
+    if (event->book == PAYMENT_EVENT_UNANSWERED)
+        return PAYMENT_RESOLVE_BOOK_SILENT;
+    CHECK(event->book == PAYMENT_EVENT_FOUND || event->book == PAYMENT_EVENT_ABSENT);
+    bool holds = event->book == PAYMENT_EVENT_FOUND;
+    if (event->decision == SHM_DECISION_SETTLED)
+        return holds ? PAYMENT_RESOLVE_DONE : PAYMENT_RESOLVE_BOOK_LACKS;
+    CHECK(event->decision == SHM_DECISION_REQUEUE || event->decision == SHM_DECISION_REJECT);
+    if (holds)
+        return PAYMENT_RESOLVE_BOOK_HOLDS;
+    return event->attempt_unknown ? PAYMENT_RESOLVE_ATTEMPT_UNKNOWN : PAYMENT_RESOLVE_DONE;
+}
+
+/* Rule 10. A person knows what no answer can tell: that no earlier attempt will
+ * act any more. The book has the last word where it has one. The flags go
+ * first: a death in between leaves it SENT, which a take-over pins again. */
+static void resolve(struct payment_step *step, const struct payment_view *payment,
+                    const struct payment_lane_view *lane, const struct payment_event *event)
+{
+    CHECK(payment->state == PAYMENT_SENT && (payment->flags & PAYMENT_FLAG_UNKNOWN) &&
+          !payment->row_named);
+    step->resolution = judge(event);
+    if (step->resolution != PAYMENT_RESOLVE_DONE) {
+        pin(step, payment);
+        return;
+    }
+    unsigned kept = event->decision == SHM_DECISION_SETTLED ? PAYMENT_FLAG_UNKNOWN : 0;
+    store(step, PAYMENT_STORE_FLAGS,
+          (payment->flags & (~(unsigned)PAYMENT_FLAG_UNKNOWN | kept)) | PAYMENT_FLAG_RESOLVED);
+    if (event->decision == SHM_DECISION_SETTLED) {
+        found(step, payment, lane, event);
+    } else if (event->decision == SHM_DECISION_REJECT) {
+        end(step, PAYMENT_REJECTED);
+    } else {
+        store(step, PAYMENT_STORE_STATE, PAYMENT_QUEUED);
+        step->action = PAYMENT_ACTION_READY;
+    }
+}
+
 /* Rule 8, the other half. Every record is visited before anything settles:
  * a name left standing would be "published" by somebody else's row. */
 static void take_over(struct payment_step *step, const struct payment_view *payment,
@@ -254,6 +294,10 @@ void payment_protocol_step(struct payment_step *step, const struct payment_view 
     case PAYMENT_EVENT_RECYCLE:
         CHECK(payment_state_is_terminal(payment->state));
         forget(step, payment, lane);
+        return;
+    case PAYMENT_EVENT_RESOLVE:
+        CHECK(event->processor == payment->processor);
+        resolve(step, payment, lane, event);
         return;
     }
     CHECK(!"an unknown event");

@@ -46,6 +46,12 @@ static const struct exploration explorations[] = {
      "ids=2 records=2 rings=2 copies=3 crashes=3 times=2"},
     {"two payments side by side and a purge", "ids=2 records=2 copies=2 crashes=1 purges=1 times=1",
      "ids=2 records=2 copies=2 conflicts=1 crashes=2 purges=1 times=1"},
+    {"a payment that a person decides about, truthfully",
+     "rings=2 copies=2 conflicts=1 crashes=2 times=2 decisions=2",
+     "rings=2 copies=3 conflicts=1 crashes=3 rotations=2 times=2 decisions=3 bad_requests=1"},
+    {"one that may stand in a book, decided about and purged",
+     "copies=2 crashes=1 purges=1 times=1 foreign=1 false_positives=1 decisions=2",
+     "copies=2 crashes=2 purges=2 times=1 foreign=1 false_positives=1 young=1 decisions=2"},
     {"three payments on two records", "ids=3 records=2 copies=1 crashes=2 times=1",
      "ids=3 records=2 rings=2 copies=1 crashes=2 times=2"},
 };
