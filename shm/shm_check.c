@@ -136,6 +136,16 @@ static void check_standing(struct check *check, uint32_t record,
              record);
 }
 
+/* Even and the same before and after a look that failed: nobody changed it meanwhile. */
+static bool is_damaged(const struct check *check, uint32_t record)
+{
+    const _Atomic uint32_t *sequence = &check->payments.records[record].sequence;
+    struct shm_payment_snapshot s;
+    uint32_t before = atomic_load_explicit(sequence, memory_order_acquire);
+    return !(before & 1) && !shm_payments_read(&check->payments, record, &s) &&
+           atomic_load_explicit(sequence, memory_order_acquire) == before;
+}
+
 /* A record that cannot be read is in motion, or its owner was stopped or died
  * in the middle of a change (its successor will make it good), or damaged. */
 static void check_record(struct check *check, uint32_t record)
@@ -146,19 +156,18 @@ static void check_record(struct check *check, uint32_t record)
         look_later();
         readable = shm_payments_read(&check->payments, record, &s);
     }
-    if (readable && s.state != PAYMENT_FREE) {
-        check_standing(check, record, &s);
-    } else if (!readable) {
-        shm_payments_owner_get(&check->payments, record, &s);
-        bool half_changed =
-            atomic_load_explicit(&check->payments.records[record].sequence, memory_order_acquire) &
-            1;
-        check->open_records +=
-            half_changed && (s.state == PAYMENT_QUEUED || s.state == PAYMENT_SENT);
-        if (!half_changed)
-            find(check, "record %u is damaged: state %u, processor %u, or its checksum", record,
-                 (unsigned)s.state, s.processor);
+    if (readable) {
+        if (s.state != PAYMENT_FREE)
+            check_standing(check, record, &s);
+        return;
     }
+    bool damaged = is_damaged(check, record);
+    shm_payments_owner_get(&check->payments, record, &s);
+    if (damaged)
+        find(check, "record %u is damaged: state %u, processor %u, or its checksum", record,
+             (unsigned)s.state, s.processor);
+    else
+        check->open_records += s.state == PAYMENT_QUEUED || s.state == PAYMENT_SENT;
 }
 
 static int by_id(const void *left, const void *right)

@@ -309,8 +309,6 @@ int __wrap_eventfd_write(int fd, eventfd_t value)
     return 0;
 }
 
-/* What poll would say, for the simulated upstream_wait. */
-bool sim_fd_is_readable(int fd, const void **channel);
 bool sim_fd_is_readable(int fd, const void **channel)
 {
     *channel = get_fd(fd)->file;

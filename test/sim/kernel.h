@@ -118,6 +118,8 @@ void sim_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 void sim_files_begin(void);
 bool sim_file_exists(const char *path);
+/* What poll would say, and what to wait on until it says otherwise (for upstream_wait). */
+bool sim_fd_is_readable(int fd, const void **channel);
 void sim_files_close_all(struct sim_process *);
 void sim_memory_release(struct sim_process *);
 void *sim_own_realloc(void *place, size_t size); /* for what belongs to no process */

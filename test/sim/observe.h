@@ -38,7 +38,7 @@ void sim_check_sum(const struct shm_region *, const struct shm_window *);
     X(EXISTS_SETTLES, 100, "a 422 settles without asking the book")                                \
     X(SEEN_FORGOTTEN, 1000, "an id that the filter knows is taken for a new one")                  \
     X(REMEMBER_FORGOTTEN, 1000, "a recycled id is not remembered")                                 \
-    X(NAME_STANDS, 20000, "at take-over the name of an unpublished row stays")                     \
+    X(NAME_STANDS, 40000, "at take-over the name of an unpublished row stays")                     \
     X(NAME_COUNTS, 1000, "at take-over a named row counts, published or not")                      \
     X(COUNTED_TWICE, 20, "a payment is published twice")                                           \
     X(SETTLED_FIRST, 1000, "SETTLED is stored before the row is published")                        \

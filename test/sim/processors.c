@@ -9,8 +9,6 @@
 #include "test/sim/kernel.h"
 #include "test/sim/random.h"
 
-bool sim_fd_is_readable(int fd, const void **channel); /* files.c */
-
 #define SLEEP_US_MAX         60000000
 #define NETWORK_US(from, to) sim_between(from, to)
 
