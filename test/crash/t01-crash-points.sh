@@ -1,8 +1,8 @@
 #!/bin/sh
 description='Killed at every named point of common/crash_points.def, an API, a worker or payringctl
 leaves nothing that its successor does not put right: the books agree by id, amount and requestedAt.'
-# VISITS deaths at each point (3), planned from SEED (at random; it is printed). The programs are
-# those of build/crash, the same source with the points in it.
+# VISITS deaths at each point (3), planned from SEED (at random; it is printed), under RATE payments a
+# second (600). The programs are those of build/crash, the same source with the points in it.
 PAYRING_BUILD=build/crash
 . test/lib/cluster.sh
 
@@ -170,7 +170,10 @@ forget_purged_posts() {
 batch() { # file of visits, run
     local purged_us=''
     clean_slate || return
+    accepted=$(counter api.accepted)
     load_begin
+    # Tables full of records, for those who visit them.
+    eventually 10 load_has_posted $((accepted + 200)) || return
     visit_all <"$1" || return
     if [ "$2" = purge ]; then
         eventually 10 purge worker0 || return
@@ -257,7 +260,7 @@ life() { # occasion point create-point remove-point
 
 # --- the play ---------------------------------------------------------------------------------
 
-rate=600 slices=0
+rate=${RATE:-600} slices=0
 processor_options='--health-window 50'
 ok 'every point has an occasion that is known here' \
     eval 'test/crash/plan-visits "$seed" "$visits" >"$play_dir/plan"'

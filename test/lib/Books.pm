@@ -47,6 +47,8 @@ sub read_table {
 # was no whole answer.
 sub http_get {
     my ($target, $path, $seconds, %headers) = @_;
+    # Whoever is killed while we write to him, or answers at the last moment, must not end us.
+    local @SIG{qw(PIPE ALRM)} = ('IGNORE') x 2;
     my @answer = eval {
         local $SIG{ALRM} = sub { die "no answer within $seconds s\n" };
         alarm $seconds;
