@@ -51,8 +51,7 @@ HAMMER_OBJECTS    := $(call objects_of,$(wildcard test/race/hammer/*.c))
 RACE_OBJECTS      := $(call objects_of,$(addprefix test/race/explore/,explore.c memory.c race_main.c tsan.c))
 # Instrumented, but linked with test/race/explore/tsan.c instead of the sanitizer.
 RACED_SOURCES     := $(wildcard test/race/explore/scenario_*.c) $(addprefix test/race/explore/,owner.c region.c) \
-                     $(addprefix shm/shm_,block_index.c doorbell.c filter.c lease.c ledger.c payments.c ring.c) \
-                     worker/lane_memory.c worker/payment_protocol.c
+                     $(call sources_of,shm) worker/lane_memory.c worker/payment_protocol.c
 RACED_OBJECTS     := $(patsubst %.c,$(B)/raced/%.o,$(RACED_SOURCES))
 UNIT_SOURCES      := $(wildcard test/unit/test_*.c)
 UNIT_OBJECTS      := $(call objects_of,$(filter-out test/unit/test_%,$(wildcard test/unit/*.c)))
@@ -80,11 +79,12 @@ help:
 	@echo 'make all            the programs, tests and tools, in build/'
 	@echo 'make unit           the unit tests alone'
 	@echo 'make model          explore the payment protocol with small bounds'
+	@echo 'make model-deep     the same with larger bounds: minutes, up to 2 GiB'
 	@echo 'make sim            a whole gateway in simulated time, SEEDS=20000 times (SEED=... tells one in words)'
 	@echo 'make sim-routing    what the routing policies earn on it'
-	@echo "make race           explore every interleaving on the shared memory; race-deep: larger bounds"
-	@echo "make hammer         all parties of a lane at once, killed and stopped, SECONDS=60"
-	@echo "make race-tsan      the same as threads under the thread sanitizer, SECONDS=60"
+	@echo 'make race           explore every interleaving on the shared memory; race-deep: larger bounds'
+	@echo 'make hammer         all parties of a lane at once, killed and stopped, SECONDS=60'
+	@echo 'make race-tsan      the same as threads under the thread sanitizer, SECONDS=60'
 	@echo 'make asan           the unit tests under the address and undefined-behaviour sanitizers'
 	@echo 'make tsan           the unit tests under the thread sanitizer'
 	@echo 'make asan-cluster   the cluster plays under the first two (PLAYS=... for some of them)'
@@ -146,12 +146,18 @@ sim: simulator
 sim-routing: simulator
 	@build/sim/simulator --routing
 
+# Larger bounds, then those for which only little memory a state is left (1 GiB).
+.PHONY: model-deep
+model-deep: $(B)/model
+	nice -n 19 $(B)/model --deep
+	nice -n 19 $(B)/model --compact=1024
+
 # The production code of ring, records, ledger and doorbell, every interleaving within small bounds.
 .PHONY: race race-deep
 race: $(B)/race
 	$(B)/race
 race-deep: $(B)/race
-	$(B)/race --deep
+	nice -n 19 $(B)/race --deep
 
 # Every party of a lane on a real region, as processes that are killed, or as threads of one process
 # under the thread sanitizer.
@@ -161,7 +167,7 @@ hammer: $(B)/hammer
 	$(B)/hammer --seconds=$(SECONDS) $(HAMMER_OPTIONS)
 race-tsan:
 	@$(MAKE) --no-print-directory B=build/tsan SANITIZE='$(THREAD)' build/tsan/hammer
-	setarch -R nice -n 19 build/tsan/hammer --threads --seconds=$(SECONDS) $(HAMMER_OPTIONS)
+	TSAN_OPTIONS=halt_on_error=1 setarch -R nice -n 19 build/tsan/hammer --threads --seconds=$(SECONDS) $(HAMMER_OPTIONS)
 
 ADDRESS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 THREAD  := -fsanitize=thread -Wno-error=tsan
@@ -285,7 +291,7 @@ $(B)/hammer: $(HAMMER_OBJECTS) $(WORKER_ARCHIVES)
 
 # The production code under a memory of our own.
 WRAPPED = write read open close
-$(B)/race: $(RACE_OBJECTS) $(RACED_OBJECTS) $(SHM_ARCHIVES)
+$(B)/race: $(RACE_OBJECTS) $(RACED_OBJECTS) $(COMMON_ARCHIVES)
 	$(call link,$(addprefix -Wl$(comma)--wrap=,$(WRAPPED)))
 
 # A unit test is linked with the rooms that it includes from and those below them, so that it

@@ -1,6 +1,7 @@
 #include "test/model/explore.h"
 
 #include <pthread.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -56,6 +57,7 @@ static void swap_ids(struct model_state *s, unsigned a, unsigned b)
     for (unsigned i = 0; i < s->asleep_count; i++)
         rename_one(&s->asleep[i].id, true, a, b);
     rename_one(&s->stray.id, s->stray.waiting != WAITING_NOT, a, b);
+    rename_one(&s->decided_id, s->decided != 0, a, b);
     for (unsigned p = 0; p < SHM_PROCESSORS; p++)
         swap_bytes(&s->book[p][a], &s->book[p][b], sizeof s->book[p][a]);
     swap_bytes(s->posts_left[a], s->posts_left[b], sizeof s->posts_left[a]);

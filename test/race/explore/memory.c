@@ -425,62 +425,77 @@ static uint64_t newest(struct race_state *s, enum race_class class)
     return 0;
 }
 
-uint64_t race_load(const volatile void *address, unsigned size, int order)
+/* Words that start a call over are logged with their highest bit set, for begin_anew. */
+static uint64_t mark_of(const struct race_word *word)
 {
-    uint64_t value;
-    unsigned word = known(address, size);
-    if (word == IGNORED)
-        return 0;
+    unsigned nth = now.start_over[run.party].nth;
+    return nth > 0 && word->class == now.start_over[run.party].class ? UINT64_C(1) << 63 : 0;
+}
+
+/* The number of the value that this load returns: the option-th newest. */
+static unsigned choose(unsigned word, bool silent)
+{
+    struct race_state *s = run.state;
+    if (silent)
+        return s->last[word]; /* nobody else stores to it */
+    run.options = 1u + s->last[word] - me()->view[word];
+    CHECK(run.option < run.options);
+    return s->last[word] - run.option;
+}
+
+static uint64_t perform_load(unsigned word, int order, bool silent)
+{
     const struct race_word *w = &now.words[word];
-    let_go();
-    if (is_told_otherwise(word, &value))
-        return value;
-    /* Words that start a call over are logged with their highest bit set, for begin_anew. */
-    uint64_t mark =
-        now.start_over[run.party].nth > 0 && w->class == now.start_over[run.party].class ? UINT64_C(
-                                                                                               1)
-                                                                                               << 63
-                                                                                         : 0;
-    bool counts = is_lied_about(word);
-    bool silent = w->writer == run.party;
-    if (silent ? is_logged(&value) : is_behind(&value)) {
-        value &= ~mark;
-        run.seen += counts;
-        run.seen_value = counts ? value : run.seen_value;
-        return value;
-    }
-    if (held(word))
-        return note(held(word)->value | mark) & ~mark;
-    begin_anew(word);
     struct race_state *s = run.state;
     struct race_party *p = me();
     if (lie_is(LIE_RELAX_LOAD) && is_lied_about(word))
         order = memory_order_relaxed;
     if (order == memory_order_seq_cst && s->seq_cst[word] > p->view[word])
         p->view[word] = s->seq_cst[word];
-    unsigned number = s->last[word]; /* a silent load has no other choice */
-    if (!silent) {
-        run.options = 1u + s->last[word] - p->view[word];
-        CHECK(run.option < run.options);
-        number -= run.option;
-    }
+    unsigned number = choose(word, silent);
     const struct race_message *message = message_of(s, word, number);
     p->view[word] = (uint8_t)number;
     join(order == memory_order_relaxed ? p->acquired : p->view, message->view);
-    value = message->value;
-    if (lie_is(LIE_ALL_TAKEN) && is_lied_about(word))
-        value = newest(s, RACE_TAIL);
     if (w->guard && now.guards[w->guard].reader == run.party) {
         CHECK(s->last[w->guard] < 250);
         p->view[w->guard] = ++s->last[w->guard];
     }
+    uint64_t value = message->value;
+    if (lie_is(LIE_ALL_TAKEN) && is_lied_about(word))
+        value = newest(s, RACE_TAIL);
     if (!silent)
         race_say("    %s: reads %s = %llu (%s)%s\n", now.scenario->party[run.party], w->name,
                  (unsigned long long)value, order_name(order),
                  number < s->last[word] ? ", an older value" : "");
-    run.seen += counts;
-    run.seen_value = counts ? value : run.seen_value;
-    note(value | mark);
+    return value;
+}
+
+/* A party's loads of its own words are no steps: nobody can tell when they happen. */
+uint64_t race_load(const volatile void *address, unsigned size, int order)
+{
+    uint64_t value;
+    unsigned word = known(address, size);
+    if (word == IGNORED)
+        return 0;
+    let_go();
+    if (is_told_otherwise(word, &value))
+        return value;
+    uint64_t mark = mark_of(&now.words[word]);
+    bool silent = now.words[word].writer == run.party;
+    if (!(silent ? is_logged(&value) : is_behind(&value))) {
+        if (held(word)) {
+            value = held(word)->value;
+        } else {
+            begin_anew(word);
+            value = perform_load(word, order, silent);
+        }
+        note(value | mark);
+    }
+    value &= ~mark;
+    if (is_lied_about(word)) {
+        run.seen++;
+        run.seen_value = value;
+    }
     return value;
 }
 
