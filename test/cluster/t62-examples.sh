@@ -27,7 +27,6 @@ ok 'a lane is taken'     grep -qF "$(sed -n 's/.*\(program=payring-worker .*even
 id=$(new_id)
 ok 'accepted'            post_payment api0 "$id" 19.90
 ok 'settled'             eventually 5 payment_is api0 "$id" settled default
-example docs/OPERATING.md "payringctl show --plain | grep -E '^(ring.depth|unsettled) '"
 example docs/OPERATING.md 'payringctl check'
 example docs/OPERATING.md 'payringctl remove'
 
