@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/config.h"
+#include "shm/shm_archive.h"
 #include "shm/shm_check.h"
 #include "shm/shm_region.h"
 #include "shm/shm_show.h"
@@ -46,6 +47,9 @@ static struct shm_geometry wanted_geometry(const struct config *config)
         .payment_slots = config->payment_slots,
         .ledger_rows = config->ledger_rows,
         .horizon_payments = config->horizon_payments,
+        .ledger_segment_rows = config->ledger_segment_rows == CONFIG_SEGMENT_ROWS_AUTO
+                                   ? shm_places_segment_rows(config->ledger_rows)
+                                   : config->ledger_segment_rows,
     };
 }
 
@@ -63,6 +67,7 @@ static enum status compare_geometry(const struct shm_geometry *is,
         {"PAYRING_PAYMENT_SLOTS", is->payment_slots, wanted->payment_slots},
         {"PAYRING_LEDGER_ROWS", is->ledger_rows, wanted->ledger_rows},
         {"PAYRING_HORIZON_PAYMENTS", is->horizon_payments, wanted->horizon_payments},
+        {"PAYRING_LEDGER_SEGMENT_ROWS", is->ledger_segment_rows, wanted->ledger_segment_rows},
     };
     for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++)
         if (pairs[i].is != pairs[i].wanted)
@@ -87,17 +92,45 @@ static int accept_existing(const struct config *config, const struct shm_geometr
     return EXIT_SUCCESS;
 }
 
+/* What survived on disk of an older region's ledger. */
+struct survival {
+    const char *state_dir;
+    uint64_t rows;
+};
+
+static enum status seed(struct shm_region *region, void *context, struct explain *why)
+{
+    struct survival *survival = context;
+    if (!*survival->state_dir)
+        return STATUS_OK;
+    if (region->places.segment_count < SHM_SEGMENTS_MIN)
+        return explain(why, STATUS_INVALID,
+                       "PAYRING_STATE_DIR is set, and PAYRING_LEDGER_ROWS %u makes %u segments of "
+                       "PAYRING_LEDGER_SEGMENT_ROWS %u: %u are the least",
+                       region->geometry.ledger_rows, region->places.segment_count,
+                       region->geometry.ledger_segment_rows, SHM_SEGMENTS_MIN);
+    enum status status = shm_archive_adopt(region, survival->state_dir, why);
+    for (unsigned lane = 0; lane < region->geometry.lanes; lane++)
+        survival->rows += atomic_load(&shm_region_lane(region, lane)->row_count);
+    return status;
+}
+
 static int create(const struct config *config, const struct options *options)
 {
     struct explain why;
     struct shm_places places;
+    struct survival survival = {.state_dir = config->state_dir};
     struct shm_geometry geometry = wanted_geometry(config);
-    enum status status = shm_region_create(config->region, &geometry, &why);
+    enum status status = shm_region_create_seeded(config->region, &geometry,
+                                                  &(struct shm_region_seed){seed, &survival}, &why);
     if (status == STATUS_EXISTS && options->if_missing)
         return accept_existing(config, &geometry);
     if (status != STATUS_OK || shm_places_compute(&places, &geometry, &why) != STATUS_OK)
         return complain(&why);
     printf("region %s created: %" PRIu64 " bytes\n", config->region, places.total_size);
+    if (survival.rows > 0)
+        printf("its ledger goes on from %s: %" PRIu64 " rows are filed there or were purged\n",
+               config->state_dir, survival.rows);
     return EXIT_SUCCESS;
 }
 
@@ -120,8 +153,11 @@ static int check(const struct shm_region *region, const struct options *options)
     if (shm_check(region, stdout, &result, &why) != STATUS_OK)
         return complain(&why);
     printf("%" PRIu64 " findings in %" PRIu64 " records, %" PRIu64 " rows and %" PRIu64
-           " ring entries\n",
+           " ring entries",
            result.findings, result.records, result.rows, result.entries);
+    if (result.files > 0)
+        printf(", %" PRIu64 " files", result.files);
+    putchar('\n');
     return result.findings ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
@@ -138,8 +174,8 @@ static int list(const struct shm_region *region, const struct options *options)
 static int rows(const struct shm_region *region, const struct options *options)
 {
     (void)options;
-    shm_show_rows(region, stdout);
-    return EXIT_SUCCESS;
+    struct explain why;
+    return shm_show_rows(region, stdout, &why) == STATUS_OK ? EXIT_SUCCESS : complain(&why);
 }
 
 static int look(const struct config *config, const struct options *options,
@@ -149,7 +185,12 @@ static int look(const struct config *config, const struct options *options,
     struct shm_region region;
     if (shm_region_attach_read_only(&region, config->region, &why) != STATUS_OK)
         return complain(&why);
+    if (shm_archive_open(&region, config->state_dir, &why) != STATUS_OK) {
+        shm_region_detach(&region);
+        return complain(&why);
+    }
     int result = verb(&region, options);
+    shm_archive_close(&region);
     shm_region_detach(&region);
     if (fflush(stdout) == 0)
         return result;

@@ -44,18 +44,37 @@ void shm_block_add_block(struct shm_block *block, const struct shm_block *other)
     }
 }
 
+/* Both sides word by word and atomic: readers may look at an entry whose place is
+ * used again, and throw away what they saw. */
+static void store_entry(struct shm_block *to, const struct shm_block *from)
+{
+    const uint64_t *words = (const uint64_t *)(const void *)from;
+    uint64_t *places = (uint64_t *)(void *)to;
+    for (size_t i = 0; i < sizeof *to / sizeof *places; i++)
+        __atomic_store_n(&places[i], words[i], __ATOMIC_RELAXED);
+}
+
+void shm_block_copy(struct shm_block *to, const struct shm_block *from)
+{
+    const uint64_t *places = (const uint64_t *)(const void *)from;
+    uint64_t *words = (uint64_t *)(void *)to;
+    for (size_t i = 0; i < sizeof *to / sizeof *words; i++)
+        words[i] = __atomic_load_n(&places[i], __ATOMIC_RELAXED);
+}
+
 void shm_block_index_append(struct shm_block_index_writer *index, const struct shm_row *row,
                             uint64_t before, uint64_t after)
 {
-    uint64_t block = before / SHM_BLOCK_ROWS, superblock = before / SHM_SUPERBLOCK_ROWS;
-    shm_block_add_row(&index->open_block, row);
+    uint64_t block = before / SHM_BLOCK_ROWS, segment = before / index->segment_rows;
+    if (row)
+        shm_block_add_row(&index->open_block, row);
     if (after / SHM_BLOCK_ROWS == block)
         return;
-    index->blocks[block] = index->open_block;
-    shm_block_add_block(&index->open_superblock, &index->open_block);
+    store_entry(&index->blocks[block % index->block_places], &index->open_block);
+    shm_block_add_block(&index->open_segment, &index->open_block);
     shm_block_clear(&index->open_block);
-    if (after / SHM_SUPERBLOCK_ROWS == superblock)
+    if (after / index->segment_rows == segment)
         return;
-    index->superblocks[superblock] = index->open_superblock;
-    shm_block_clear(&index->open_superblock);
+    store_entry(&index->segments[segment % index->segment_places], &index->open_segment);
+    shm_block_clear(&index->open_segment);
 }

@@ -475,13 +475,14 @@ static void the_last_row_of_the_ledger_counts(void **state)
 static int setup_large(void **state)
 {
     struct shm_geometry geometry = shm_fixture_geometry();
-    geometry.ledger_rows = 3 * (uint32_t)SHM_SUPERBLOCK_ROWS;
+    geometry.ledger_segment_rows = SHM_SEGMENT_ROWS_MAX;
+    geometry.ledger_rows = 3 * SHM_SEGMENT_ROWS_MAX;
     shm_fixture_setup_nameless(state);
     shm_fixture_create(*state, &geometry);
     return 0;
 }
 
-/* Superblocks, and sums beyond int64. */
+/* Segments, and sums beyond int64. */
 static void large_ledgers_are_summed_exactly(void **state)
 {
     struct shm_fixture *f = *state;
