@@ -48,7 +48,7 @@ UNIT_TESTS        := $(patsubst test/unit/%.c,$(B)/unit/%,$(UNIT_SOURCES))
 
 PROGRAMS := $(B)/payring-api $(B)/payring-worker $(B)/payringctl
 TOOLS    := $(if $(PROCESSOR_OBJECTS),$(B)/processor) $(if $(POSTER_OBJECTS),$(B)/poster) \
-            $(addprefix $(B)/,$(BENCH_TOOLS))
+            $(addprefix $(B)/,$(BENCH_TOOLS)) $(B)/bench-summary
 MODEL    := $(if $(MODEL_OBJECTS),$(B)/model)
 
 # Includes point one way, api and worker -> shm -> common; linking follows the same arrows.
@@ -178,6 +178,10 @@ $(B)/$(1): $(call objects_of,$(wildcard test/bench/$(1)/*.c)) $(B)/libclient.a
 	$$(call link,-lm)
 endef
 $(foreach tool,$(BENCH_TOOLS),$(eval $(call bench_tool,$(tool))))
+
+# Measures the library that the API calls, and no program.
+$(B)/bench-summary: $(B)/test/bench/summary/summary_main.o $(SHM_ARCHIVES)
+	$(call link,-lm)
 
 # The model explores the very object that the worker runs.
 $(B)/model: $(MODEL_OBJECTS) $(B)/worker/payment_protocol.o $(SHM_ARCHIVES)
