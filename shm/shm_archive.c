@@ -160,8 +160,10 @@ enum status shm_archive_open_part(const struct shm_region *region, unsigned lane
         return status;
     const uint8_t *base = region->archive->lanes[lane].files[segment].map.base;
     const void *rows = base + shm_ledger_file_rows_offset(region->geometry.ledger_segment_rows);
+    const void *slices = base + shm_ledger_file_slices_offset(region->geometry.ledger_segment_rows);
     const void *blocks = base + SHM_PAGE_SIZE;
     part->rows = rows;
+    part->slices = slices;
     part->blocks = blocks;
     return STATUS_OK;
 }

@@ -33,9 +33,10 @@ void shm_archive_close(struct shm_region *);
 enum status shm_archive_load(const struct shm_region *, unsigned lane, uint64_t from, uint64_t to,
                              const struct shm_block **totals, struct explain *why);
 
-/* One file: its rows and the entries of its blocks, by their places in it. */
+/* One file: its rows and the entries of its index, by their places in it. */
 struct shm_archive_part {
-    const uint64_t *rows; /* verify before you believe */
+    const uint64_t *rows;           /* verify before you believe */
+    const struct shm_block *slices; /* likewise */
     const struct shm_block *blocks;
     const struct shm_region *region;
     unsigned lane;

@@ -65,9 +65,15 @@ void shm_block_copy(struct shm_block *to, const struct shm_block *from)
 void shm_block_index_append(struct shm_block_index_writer *index, const struct shm_row *row,
                             uint64_t before, uint64_t after)
 {
-    uint64_t block = before / SHM_BLOCK_ROWS, segment = before / index->segment_rows;
+    uint64_t slice = before / SHM_SLICE_ROWS, block = before / SHM_BLOCK_ROWS;
+    uint64_t segment = before / index->segment_rows;
     if (row)
-        shm_block_add_row(&index->open_block, row);
+        shm_block_add_row(&index->open_slice, row);
+    if (after / SHM_SLICE_ROWS == slice)
+        return;
+    store_entry(&index->slices[slice % index->slice_places], &index->open_slice);
+    shm_block_add_block(&index->open_block, &index->open_slice);
+    shm_block_clear(&index->open_slice);
     if (after / SHM_BLOCK_ROWS == block)
         return;
     store_entry(&index->blocks[block % index->block_places], &index->open_block);

@@ -267,7 +267,7 @@ struct segment {
     uint64_t number;
     uint64_t length; /* words published */
     uint64_t *rows;  /* of a whole segment */
-    struct shm_block *blocks;
+    struct shm_block *slices, *blocks;
     struct shm_block totals; /* of a full one */
 };
 
@@ -306,20 +306,38 @@ static unsigned check_row(struct check *check, const struct segment *segment, ui
     return count;
 }
 
+/* Returns where it ends: an escape's second word may lie in the next one. */
+static uint64_t check_slice(struct check *check, const struct segment *segment, uint64_t at,
+                            uint64_t slice, struct shm_block *block)
+{
+    uint64_t slices = check->region->geometry.ledger_segment_rows / SHM_SLICE_ROWS;
+    uint64_t end = (slice + 1) * SHM_SLICE_ROWS;
+    struct shm_block counted;
+    shm_block_clear(&counted);
+    while (at < end && at < segment->length) {
+        at += check_row(check, segment, at, &counted);
+        check->result->rows++;
+    }
+    if (at >= end)
+        compare_blocks(check, "slice", segment->number * slices + slice, &segment->slices[slice],
+                       &counted);
+    shm_block_add_block(block, &counted);
+    return at;
+}
+
 static void check_segment(struct check *check, const struct segment *segment)
 {
     struct shm_block block, totals;
     uint64_t at = 0;
     shm_block_clear(&totals);
-    for (uint64_t number = 0; at < segment->length; number++) {
-        uint64_t end = (number + 1) * SHM_BLOCK_ROWS;
+    shm_block_clear(&block);
+    for (uint64_t slice = 0; at < segment->length; slice++) {
+        uint64_t number = slice / (SHM_BLOCK_ROWS / SHM_SLICE_ROWS);
+        at = check_slice(check, segment, at, slice, &block);
+        if (at < (number + 1) * SHM_BLOCK_ROWS)
+            continue;
+        check_block(check, segment, number, &block, &totals);
         shm_block_clear(&block);
-        while (at < end && at < segment->length) {
-            at += check_row(check, segment, at, &block);
-            check->result->rows++;
-        }
-        if (at >= end)
-            check_block(check, segment, number, &block, &totals);
     }
     if (segment->length == check->region->geometry.ledger_segment_rows)
         compare_blocks(check, "segment", segment->number, &segment->totals, &totals);
@@ -330,10 +348,14 @@ static bool copy_from_memory(struct check *check, struct segment *segment)
 {
     const struct shm_region *region = check->region;
     uint64_t rows = region->geometry.ledger_segment_rows, blocks = rows / SHM_BLOCK_ROWS;
+    uint64_t slices = rows / SHM_SLICE_ROWS;
     uint64_t place = segment->number % region->places.segment_count;
     const uint64_t *words = shm_region_rows(region, check->lane) + place * rows;
     for (uint64_t i = 0; i < segment->length; i++)
         segment->rows[i] = __atomic_load_n(&words[i], __ATOMIC_RELAXED);
+    for (uint64_t i = 0; i < slices; i++)
+        shm_block_copy(&segment->slices[i],
+                       &shm_region_slices(region, check->lane)[place * slices + i]);
     for (uint64_t i = 0; i < blocks; i++)
         shm_block_copy(&segment->blocks[i],
                        &shm_region_blocks(region, check->lane)[place * blocks + i]);
@@ -359,6 +381,7 @@ static enum status copy_from_file(struct check *check, struct segment *segment, 
         return status;
     segment->length = rows;
     memcpy(segment->rows, part.rows, rows * sizeof *part.rows);
+    memcpy(segment->slices, part.slices, rows / SHM_SLICE_ROWS * sizeof *part.slices);
     memcpy(segment->blocks, part.blocks, rows / SHM_BLOCK_ROWS * sizeof *part.blocks);
     segment->totals = totals[segment->number];
     return STATUS_OK;
@@ -433,16 +456,18 @@ static enum status check_ledger(struct check *check, struct explain *why)
     }
     struct segment segment = {
         .rows = malloc(rows * sizeof(uint64_t)),
+        .slices = malloc(rows / SHM_SLICE_ROWS * sizeof(struct shm_block)),
         .blocks = malloc(rows / SHM_BLOCK_ROWS * sizeof(struct shm_block)),
     };
     enum status status = STATUS_OK;
-    if (segment.rows && segment.blocks) {
+    if (segment.rows && segment.slices && segment.blocks) {
         check_segments(check, &segment, first, count);
         check_first_row(check, first, count);
     } else {
         status = explain(why, STATUS_SYSTEM, "out of memory for a segment of lane %u", check->lane);
     }
     free(segment.rows);
+    free(segment.slices);
     free(segment.blocks);
     return status;
 }

@@ -23,8 +23,8 @@ struct shm_check_result {
  *   tables    checksum, state, lane; no id twice; SETTLED names a published row
  *             that holds its processor, amount and requestedAt, and no two the
  *             same; SENT is not below lowest_bound_us; found through the index
- *   ledgers   every row decodes; every full block's and segment's entry is what
- *             its rows say; counts within the ledger; the same of every file
+ *   ledgers   every row decodes; every full entry of the index is what its rows
+ *             say; counts within the ledger; the same of every file
  *             from the first row that counts on (region->archive), every byte of
  *             which is what its checksum says
  *   counts    `unsettled` is never below the open records; equal while the

@@ -11,7 +11,7 @@
  *   | api 1 ...       |
  *   +-----------------+
  *   | lane 0          |  control pages, payment table, index, filter,
- *   | lane 1 ...      |  blocks, segments, ledger rows
+ *   | lane 1 ...      |  index of times, ledger rows
  *   +-----------------+ total_size
  *
  * Who writes what (everybody may read everything):
@@ -50,8 +50,9 @@
 #define SHM_LANES_MAX       16u
 #define SHM_PROCESSORS      2u /* 0 = default, 1 = fallback */
 
-/* Rows of one block of the time index. A segment of the ledger is so many whole
- * blocks at most; its own entry is the second level of the index. */
+/* Rows of one slice and of one block of the time index. A segment of the ledger is
+ * so many whole blocks at most; its own entry is the highest level of the index. */
+#define SHM_SLICE_ROWS         256u
 #define SHM_BLOCK_ROWS         4096u
 #define SHM_SEGMENT_BLOCKS_MAX 256u
 #define SHM_SEGMENT_ROWS_MAX   (SHM_BLOCK_ROWS * SHM_SEGMENT_BLOCKS_MAX)
@@ -212,7 +213,7 @@ static_assert(offsetof(struct shm_payment, id_hi) == 8, "payment");
 static_assert(offsetof(struct shm_payment, requested_at_us) == 40, "payment");
 static_assert(offsetof(struct shm_payment, checksum) == 60, "payment");
 
-/* Sums over a full block or segment of rows. Immutable once row_count has
+/* Sums over a full slice, block or segment of rows. Immutable once row_count has
  * passed the last row of it. */
 struct shm_block {
     int64_t lowest_us; /* requestedAt, us since the Unix epoch; INT64_MAX when empty */
@@ -329,6 +330,6 @@ static_assert((UINT64_C(1) << SHM_ROW_TIME_BITS) / 1000 / 86400 / 366 >= 5,
      (uint64_t)sizeof(struct shm_api) << 34 ^ (uint64_t)sizeof(struct shm_lane) << 20 ^            \
      (uint64_t)offsetof(struct shm_lane, counters) << 8 ^ (uint64_t)sizeof(struct shm_payment) ^   \
      (uint64_t)SHM_BLOCK_ROWS << 40 ^ (uint64_t)SHM_SEGMENT_BLOCKS_MAX << 12 ^                     \
-     (uint64_t)SHM_ROW_TIME_SHIFT << 3)
+     (uint64_t)SHM_ROW_TIME_SHIFT << 3 ^ (uint64_t)SHM_SLICE_ROWS << 27)
 
 #endif

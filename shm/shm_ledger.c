@@ -82,29 +82,38 @@ static uint64_t word_at(const uint64_t *place)
 
 /* --------------------------------------------------------------- the owner */
 
-static void rebuild_open_block(struct shm_ledger_writer *writer)
+static void rebuild_open_slice(struct shm_ledger_writer *writer)
 {
     struct shm_row row;
-    uint64_t at = writer->row_count / SHM_BLOCK_ROWS * SHM_BLOCK_ROWS;
-    shm_block_clear(&writer->index.open_block);
+    uint64_t at = writer->row_count / SHM_SLICE_ROWS * SHM_SLICE_ROWS;
+    shm_block_clear(&writer->index.open_slice);
     while (at < writer->row_count) {
         unsigned words =
             shm_ledger_unpack(&row, &writer->rows[at % writer->places], writer->base_time_ms);
         if (words > 0)
-            shm_block_add_row(&writer->index.open_block, &row);
-        at += words > 0 ? words : 1; /* 0: the escape that the block before ends with, a filler */
+            shm_block_add_row(&writer->index.open_slice, &row);
+        at += words > 0 ? words : 1; /* 0: the escape that the slice before ends with, a filler */
     }
 }
 
-static void rebuild_open_segment(struct shm_ledger_writer *writer)
+/* Of the full entries below, from the beginning of the open one on. */
+static void rebuild_open(struct shm_block *open, uint64_t begin_row, uint64_t row_count,
+                         const struct shm_block *entries, uint64_t places, uint64_t entry_rows)
 {
-    const struct shm_block_index_writer *index = &writer->index;
-    uint64_t full_blocks = writer->row_count / SHM_BLOCK_ROWS;
-    uint64_t block = writer->row_count / writer->segment_rows * writer->segment_rows;
-    shm_block_clear(&writer->index.open_segment);
-    for (block /= SHM_BLOCK_ROWS; block < full_blocks; block++)
-        shm_block_add_block(&writer->index.open_segment,
-                            &index->blocks[block % index->block_places]);
+    shm_block_clear(open);
+    for (uint64_t entry = begin_row / entry_rows; entry < row_count / entry_rows; entry++)
+        shm_block_add_block(open, &entries[entry % places]);
+}
+
+static void rebuild_open_sums(struct shm_ledger_writer *writer)
+{
+    struct shm_block_index_writer *index = &writer->index;
+    uint64_t count = writer->row_count;
+    rebuild_open_slice(writer);
+    rebuild_open(&index->open_block, count / SHM_BLOCK_ROWS * SHM_BLOCK_ROWS, count, index->slices,
+                 index->slice_places, SHM_SLICE_ROWS);
+    rebuild_open(&index->open_segment, count / writer->segment_rows * writer->segment_rows, count,
+                 index->blocks, index->block_places, SHM_BLOCK_ROWS);
 }
 
 static uint64_t filed(const struct shm_lane *lane)
@@ -123,8 +132,10 @@ void shm_ledger_writer_open(struct shm_ledger_writer *writer, const struct shm_r
         .places = region->geometry.ledger_rows,
         .segment_rows = segment_rows,
         .base_time_ms = region->base_time_ms,
-        .index = {.blocks = shm_region_blocks(region, lane),
+        .index = {.slices = shm_region_slices(region, lane),
+                  .blocks = shm_region_blocks(region, lane),
                   .segments = shm_region_segments(region, lane),
+                  .slice_places = region->places.slice_count,
                   .block_places = region->places.block_count,
                   .segment_places = region->places.segment_count,
                   .segment_rows = segment_rows},
@@ -135,8 +146,7 @@ void shm_ledger_writer_open(struct shm_ledger_writer *writer, const struct shm_r
     writer->places_end = dropped * segment_rows + writer->places;
     CHECK(dropped <= filed(writer->lane));
     CHECK(writer->row_count <= writer->places_end);
-    rebuild_open_block(writer);
-    rebuild_open_segment(writer);
+    rebuild_open_sums(writer);
 }
 
 uint64_t shm_ledger_rows_left(const struct shm_ledger_writer *writer)
@@ -405,11 +415,16 @@ FAST_SCAN static struct plain_sums scan_plain(const uint64_t *rows, uint64_t cou
     return sums;
 }
 
+static uint64_t lower(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 /* Of one segment, or of what is published of it: its words and the entries of its
- * blocks, by their places in it. */
+ * slices and blocks, by their places in it. */
 struct part {
     const uint64_t *rows;
-    const struct shm_block *blocks;
+    const struct shm_block *slices, *blocks;
     uint64_t from, to;                   /* places of rows that count */
     const struct shm_archive_part *file; /* NULL: in memory */
 };
@@ -466,25 +481,37 @@ static bool try_whole(const struct shm_block *block, const struct shm_window *wi
     return true;
 }
 
-static bool try_whole_block(const struct part *part, uint64_t at, const struct shm_window *window,
-                            struct shm_totals *totals)
+/* The same of the entry of a slice or a block that begins at a place of the part and
+ * ends within it. */
+static bool try_entry(const struct shm_block *entry, const struct shm_window *window,
+                      struct shm_totals *totals)
 {
-    struct shm_block block;
-    if (at % SHM_BLOCK_ROWS != 0 || at + SHM_BLOCK_ROWS > part->to)
-        return false;
-    shm_block_copy(&block, &part->blocks[at / SHM_BLOCK_ROWS]);
-    return try_whole(&block, window, totals);
+    struct shm_block copy;
+    shm_block_copy(&copy, entry);
+    return try_whole(&copy, window, totals);
 }
 
-/* Whole blocks, then rows: the first row and the open block are usually in the middle of one. */
+/* Whole slices, then rows. */
+static void sum_block(const struct part *part, uint64_t from, uint64_t to,
+                      const struct shm_window *window, int64_t base_time_ms,
+                      struct shm_totals *totals)
+{
+    for (uint64_t at = from, end; at < to; at = end) {
+        end = lower((at / SHM_SLICE_ROWS + 1) * SHM_SLICE_ROWS, to);
+        if (end - at < SHM_SLICE_ROWS ||
+            !try_entry(&part->slices[at / SHM_SLICE_ROWS], window, totals))
+            scan(part, at, end, window, base_time_ms, totals);
+    }
+}
+
+/* Whole blocks, then slices: the first row and the open block are usually in the middle of one. */
 static enum status sum_part(const struct part *part, const struct shm_window *window,
                             int64_t base_time_ms, struct shm_totals *totals, struct explain *why)
 {
     for (uint64_t at = part->from, end; at < part->to; at = end) {
-        end = (at / SHM_BLOCK_ROWS + 1) * SHM_BLOCK_ROWS;
-        if (end > part->to)
-            end = part->to;
-        if (try_whole_block(part, at, window, totals))
+        end = lower((at / SHM_BLOCK_ROWS + 1) * SHM_BLOCK_ROWS, part->to);
+        if (end - at == SHM_BLOCK_ROWS &&
+            try_entry(&part->blocks[at / SHM_BLOCK_ROWS], window, totals))
             continue;
         if (part->file) {
             /* and the second word of an escape that ends the block */
@@ -493,7 +520,7 @@ static enum status sum_part(const struct part *part, const struct shm_window *wi
             if (status != STATUS_OK)
                 return status;
         }
-        scan(part, at, end, window, base_time_ms, totals);
+        sum_block(part, at, end, window, base_time_ms, totals);
     }
     return STATUS_OK;
 }
@@ -523,11 +550,6 @@ static bool view_lane(const struct shm_region *region, unsigned lane, uint64_t g
     return true;
 }
 
-static uint64_t lower(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 static void sum_memory(const struct view *view, const struct shm_window *window,
                        struct shm_totals *totals)
 {
@@ -545,6 +567,7 @@ static void sum_memory(const struct view *view, const struct shm_window *window,
             continue;
         struct part part = {
             .rows = shm_region_rows(region, view->lane) + place,
+            .slices = shm_region_slices(region, view->lane) + place / SHM_SLICE_ROWS,
             .blocks = shm_region_blocks(region, view->lane) + place / SHM_BLOCK_ROWS,
             .from = at - begin,
             .to = end - begin,
@@ -559,8 +582,12 @@ static enum status sum_file(const struct view *view, uint64_t segment, uint64_t 
 {
     struct shm_archive_part file;
     enum status status = shm_archive_open_part(view->region, view->lane, segment, &file, why);
-    struct part part = {
-        .rows = file.rows, .blocks = file.blocks, .from = from, .to = to, .file = &file};
+    struct part part = {.rows = file.rows,
+                        .slices = file.slices,
+                        .blocks = file.blocks,
+                        .from = from,
+                        .to = to,
+                        .file = &file};
     if (status == STATUS_OK)
         status = sum_part(&part, window, view->region->base_time_ms, totals, why);
     return status;

@@ -65,8 +65,8 @@ struct shm_ledger_writer {
     unsigned filler_words;  /* before them */
 };
 
-/* Go on at row_count. Makes the sums of the open block and segment again from
- * the published rows and the full blocks. */
+/* Go on at row_count. Makes the sums of what is open in the index again
+ * from the published rows and the full entries. */
 void shm_ledger_writer_open(struct shm_ledger_writer *, const struct shm_region *, unsigned lane);
 
 /* Rows from row_count to the end. A payment takes SHM_ROWS_PER_PAYMENT_MAX at most. */

@@ -17,6 +17,10 @@
 /* Written in pieces, so that a worker that is told to stop need not write to the end. */
 #define WRITE_PIECE (1u << 20)
 
+/* Of one block. */
+#define SLICES_SIZE (SHM_BLOCK_ROWS / SHM_SLICE_ROWS * sizeof(struct shm_block))
+#define ROWS_SIZE   (SHM_BLOCK_ROWS * sizeof(uint64_t))
+
 /* ------------------------------------------------------------------ places */
 
 static uint64_t blocks_of(uint32_t segment_rows)
@@ -30,9 +34,14 @@ uint64_t shm_ledger_file_index_size(uint32_t segment_rows)
     return (bytes + SHM_PAGE_SIZE - 1) / SHM_PAGE_SIZE * SHM_PAGE_SIZE;
 }
 
-uint64_t shm_ledger_file_rows_offset(uint32_t segment_rows)
+uint64_t shm_ledger_file_slices_offset(uint32_t segment_rows)
 {
     return SHM_PAGE_SIZE + shm_ledger_file_index_size(segment_rows);
+}
+
+uint64_t shm_ledger_file_rows_offset(uint32_t segment_rows)
+{
+    return shm_ledger_file_slices_offset(segment_rows) + blocks_of(segment_rows) * SLICES_SIZE;
 }
 
 uint64_t shm_ledger_file_size(uint32_t segment_rows)
@@ -112,6 +121,14 @@ static int open_new(const char *path)
     return open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 }
 
+static const struct shm_block *slices_in_memory(const struct shm_region *region, unsigned lane,
+                                                uint64_t segment)
+{
+    uint64_t place = segment % region->places.segment_count;
+    return shm_region_slices(region, lane) +
+           place * region->geometry.ledger_segment_rows / SHM_SLICE_ROWS;
+}
+
 static const uint64_t *rows_in_memory(const struct shm_region *region, unsigned lane,
                                       uint64_t segment)
 {
@@ -148,19 +165,21 @@ static void make_header(struct shm_ledger_file_header *header, const struct shm_
     header->header_crc = crc32c(0, header, offsetof(struct shm_ledger_file_header, header_crc));
 }
 
-/* Entries, then checksums of the rows. NULL: no memory. */
+/* Entries, then checksums of slices and rows. NULL: no memory. */
 static uint8_t *make_index(const struct shm_region *region, unsigned lane, uint64_t segment)
 {
     uint32_t segment_rows = region->geometry.ledger_segment_rows;
     uint64_t count = blocks_of(segment_rows), place = segment % region->places.segment_count;
     const uint64_t *rows = rows_in_memory(region, lane, segment);
+    const struct shm_block *slices = slices_in_memory(region, lane, segment);
     uint8_t *index = calloc(1, shm_ledger_file_index_size(segment_rows));
     if (!index)
         return NULL;
     memcpy(index, &shm_region_blocks(region, lane)[place * count],
            count * sizeof(struct shm_block));
     for (uint64_t block = 0; block < count; block++) {
-        uint32_t crc = crc32c(0, rows + block * SHM_BLOCK_ROWS, SHM_BLOCK_ROWS * sizeof(uint64_t));
+        uint32_t crc = crc32c(0, slices + block * SHM_BLOCK_ROWS / SHM_SLICE_ROWS, SLICES_SIZE);
+        crc = crc32c(crc, rows + block * SHM_BLOCK_ROWS, ROWS_SIZE);
         memcpy(index + count * sizeof(struct shm_block) + block * sizeof crc, &crc, sizeof crc);
     }
     return index;
@@ -185,17 +204,21 @@ static enum status accept_existing(const struct shm_ledger_file_header *wanted, 
 }
 
 static enum status write_contents(int fd, const struct shm_ledger_file_header *header,
-                                  const uint8_t *index, const uint64_t *rows,
+                                  const uint8_t *index, const struct shm_region *region,
                                   const atomic_bool *stopping, const char *path,
                                   struct explain *why)
 {
+    uint64_t blocks = blocks_of(header->ledger.segment_rows);
+    const struct shm_block *slices = slices_in_memory(region, header->lane, header->segment);
+    const uint64_t *rows = rows_in_memory(region, header->lane, header->segment);
     uint64_t index_size = shm_ledger_file_index_size(header->ledger.segment_rows);
-    uint64_t rows_size = (uint64_t)header->ledger.segment_rows * sizeof *rows;
     enum status status = write_all(fd, header, sizeof *header, stopping, path, why);
     if (status == STATUS_OK)
         status = write_all(fd, index, index_size, stopping, path, why);
     if (status == STATUS_OK)
-        status = write_all(fd, rows, rows_size, stopping, path, why);
+        status = write_all(fd, slices, blocks * SLICES_SIZE, stopping, path, why);
+    if (status == STATUS_OK)
+        status = write_all(fd, rows, blocks * ROWS_SIZE, stopping, path, why);
     if (status == STATUS_OK && fdatasync(fd) != 0)
         status = refuse_disk(why, "synced", path);
     return status;
@@ -211,9 +234,7 @@ static enum status write_new(const struct shm_ledger_file_header *header, const 
     int fd = open_new(new_path);
     if (fd < 0)
         return refuse_disk(why, "created", new_path);
-    enum status status =
-        write_contents(fd, header, index, rows_in_memory(region, header->lane, header->segment),
-                       stopping, new_path, why);
+    enum status status = write_contents(fd, header, index, region, stopping, new_path, why);
     close(fd);
     if (status == STATUS_OK && link(new_path, path) == 0)
         status = sync_directory(directory, why);
@@ -446,7 +467,7 @@ enum status shm_ledger_file_verify_block(const char *directory, unsigned lane, u
                                          const struct shm_ledger_file_map *map, uint64_t block,
                                          struct explain *why)
 {
-    static _Thread_local uint64_t rows[SHM_BLOCK_ROWS];
+    static _Thread_local uint8_t bytes[SLICES_SIZE + ROWS_SIZE];
     uint32_t segment_rows = region->geometry.ledger_segment_rows;
     char path[SHM_LEDGER_FILE_PATH_SIZE];
     int fd;
@@ -454,11 +475,14 @@ enum status shm_ledger_file_verify_block(const char *directory, unsigned lane, u
     enum status status = open_file(path, &fd, why);
     if (status != STATUS_OK)
         return status;
-    status = read_all(fd, rows, sizeof rows,
-                      shm_ledger_file_rows_offset(segment_rows) + block * sizeof rows, path, why);
+    status = read_all(fd, bytes, SLICES_SIZE,
+                      shm_ledger_file_slices_offset(segment_rows) + block * SLICES_SIZE, path, why);
+    if (status == STATUS_OK)
+        status = read_all(fd, bytes + SLICES_SIZE, ROWS_SIZE,
+                          shm_ledger_file_rows_offset(segment_rows) + block * ROWS_SIZE, path, why);
     close(fd);
     if (status == STATUS_OK &&
-        crc32c(0, rows, sizeof rows) != crc_of_block(map, segment_rows, block))
+        crc32c(0, bytes, sizeof bytes) != crc_of_block(map, segment_rows, block))
         status = damaged(why, path, "the checksum of some of its rows");
     return status;
 }

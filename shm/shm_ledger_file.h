@@ -6,11 +6,13 @@
  *   ledger-lane<l>.new              being made, by the lane's filing thread; nobody reads it
  *
  *   0        one page: identity, totals, checksum of itself and of the index
- *   4,096    index: an entry per block, then a checksum per block of rows
- *            rows, on a page of their own, as they were in memory
+ *   4,096    index: an entry per block, then a checksum per block, rounded up to a page
+ *            slices: 16 entries per block
+ *            rows, as they were in memory
  *
  * So every byte is under a checksum, and a reader verifies what he reads: the page,
- * then the index, then each block of 4,096 rows, once each. Little endian.
+ * then the index, then each block that he scans, its slices and its rows, once each.
+ * Little endian.
  *
  * A file gets its name (link, which replaces nothing) when its contents are on
  * disk; then the directory is synced. A file of that name is therefore whole, or
@@ -71,6 +73,7 @@ static_assert(sizeof(struct shm_ledger_first) == 64, "ledger first");
 
 /* Where things are in a file of that many rows. Pure. */
 uint64_t shm_ledger_file_index_size(uint32_t segment_rows);
+uint64_t shm_ledger_file_slices_offset(uint32_t segment_rows);
 uint64_t shm_ledger_file_rows_offset(uint32_t segment_rows);
 uint64_t shm_ledger_file_size(uint32_t segment_rows);
 
@@ -130,7 +133,7 @@ enum status shm_ledger_file_map(const char *directory, unsigned lane, uint64_t s
                                 struct shm_ledger_file_map *, struct explain *why);
 void shm_ledger_file_unmap(struct shm_ledger_file_map *);
 
-/* Verify the rows of one block of a mapped file; they are read, not looked at, so that
+/* Verify one block of a mapped file, slices and rows; they are read, not looked at, so that
  * a disk that refuses is an error and not the death of the process. Statuses as above. */
 enum status shm_ledger_file_verify_block(const char *directory, unsigned lane, uint64_t segment,
                                          const struct shm_region *,

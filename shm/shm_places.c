@@ -101,6 +101,7 @@ static void place_lane(struct shm_places *p, const struct shm_geometry *g)
     p->index_next_offset = place(&end, g->payment_slots, sizeof(uint32_t));
     for (unsigned generation = 0; generation < 2; generation++)
         p->filter_offset[generation] = place(&end, p->filter_lines, SHM_CACHE_LINE_SIZE);
+    p->slices_offset = place(&end, p->slice_count, sizeof(struct shm_block));
     p->blocks_offset = place(&end, p->block_count, sizeof(struct shm_block));
     p->segments_offset = place(&end, p->segment_count, sizeof(struct shm_block));
     p->rows_offset = place(&end, g->ledger_rows, sizeof(uint64_t));
@@ -118,6 +119,7 @@ enum status shm_places_compute(struct shm_places *places, const struct shm_geome
     p.index_heads = power_of_two_from(geometry->payment_slots);
     p.filter_lines = power_of_two_from(round_up(filter_bits, SHM_FILTER_LINE_WORDS * 64) /
                                        (SHM_FILTER_LINE_WORDS * 64));
+    p.slice_count = geometry->ledger_rows / SHM_SLICE_ROWS;
     p.block_count = geometry->ledger_rows / SHM_BLOCK_ROWS;
     p.segment_count = geometry->ledger_rows / geometry->ledger_segment_rows;
     place_api(&p, geometry);

@@ -35,12 +35,14 @@ struct shm_places {
     uint64_t index_heads_offset;
     uint64_t index_next_offset;
     uint64_t filter_offset[2]; /* of each generation */
+    uint64_t slices_offset;    /* this and the next two are the entries of the index */
     uint64_t blocks_offset;
-    uint64_t segments_offset; /* the entries of the index */
+    uint64_t segments_offset;
     uint64_t rows_offset;
     uint64_t total_size;
     uint32_t index_heads;  /* a power of two, at least payment_slots */
     uint32_t filter_lines; /* 64-byte lines of one generation, a power of two */
+    uint32_t slice_count;
     uint32_t block_count;
     uint32_t segment_count;
 };

@@ -679,6 +679,11 @@ uint64_t *shm_region_filter(const struct shm_region *region, unsigned lane, unsi
     return at(lane_area(region, lane), region->places.filter_offset[generation]);
 }
 
+struct shm_block *shm_region_slices(const struct shm_region *region, unsigned lane)
+{
+    return at(lane_area(region, lane), region->places.slices_offset);
+}
+
 struct shm_block *shm_region_blocks(const struct shm_region *region, unsigned lane)
 {
     return at(lane_area(region, lane), region->places.blocks_offset);

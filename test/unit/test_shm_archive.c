@@ -223,7 +223,7 @@ static void an_escape_never_lies_in_two_segments(void **state)
         assert_false(shm_ledger_read(region_of(a), 0, filler, &row));
         shm_ledger_writer_open(writer, region_of(a), 0);
         assert_int_equal(
-            writer->index.open_block.payments[0] + writer->index.open_block.payments[1], 1);
+            writer->index.open_slice.payments[0] + writer->index.open_slice.payments[1], 1);
         ledger_double_compare(region_of(a), a->doubles, &a->random, 20);
     }
     file_full_ones(a, 0);
@@ -421,7 +421,7 @@ static void a_reader_who_is_overtaken_begins_again(void **state)
     struct sigaction action = {.sa_sigaction = overtake, .sa_flags = SA_SIGINFO | SA_NODEFER},
                      before;
     assert_int_equal(sigaction(SIGSEGV, &action, &before), 0);
-    for (unsigned round = 0; round < 4; round++) {
+    for (unsigned round = 0; round < 5; round++) {
         struct shm_totals sum, right = {0};
         struct shm_row row;
         uint64_t oldest = round * 5; /* segment in memory that is read, and overtaken */
@@ -430,17 +430,18 @@ static void a_reader_who_is_overtaken_begins_again(void **state)
         uint64_t place = oldest % SEGMENTS;
         const void *parts[] = {
             shm_region_rows(region_of(a), 0) + place * SEGMENT_ROWS + 100,
+            &shm_region_slices(region_of(a), 0)[place * SEGMENT_ROWS / SHM_SLICE_ROWS],
             &shm_region_blocks(region_of(a), 0)[place * SEGMENT_BLOCKS],
             &shm_region_segments(region_of(a), 0)[place],
             shm_region_rows(region_of(a), 0) + place * SEGMENT_ROWS + 100,
         };
         /* Its edge lies in the middle of that segment: entries are looked at, rows are scanned. */
         size_t middle = 0;
-        while (a->doubles[0].numbers[middle] < oldest * SEGMENT_ROWS + 1000)
+        while (a->doubles[0].numbers[middle] < oldest * SEGMENT_ROWS + 300)
             middle++;
         struct shm_window window = {a->doubles[0].rows[middle].requested_at_us, INT64_MAX};
         set_trap(a, parts[round], (oldest + SEGMENTS + 2) * SEGMENT_ROWS + 100);
-        if (round < 3) {
+        if (round < 4) {
             assert_int_equal(shm_ledger_sum(region_of(a), &window, &sum), STATUS_OK);
             ledger_double_sum(&a->doubles[0], 0, &window, &right);
             assert_true(ledger_double_totals_equal(&sum, &right));
@@ -495,6 +496,7 @@ static void damage_is_never_summed(void **state)
     struct archived *a = *state;
     char path[SHM_LEDGER_FILE_PATH_SIZE], aside[SHM_LEDGER_FILE_PATH_SIZE];
     uint64_t rows = shm_ledger_file_rows_offset(SEGMENT_ROWS);
+    uint64_t slices = shm_ledger_file_slices_offset(SEGMENT_ROWS);
     const struct {
         uint64_t offset;
         const char *word;
@@ -508,12 +510,15 @@ static void damage_is_never_summed(void **state)
         {4096, "index"},
         {4096 + 64 * SEGMENT_BLOCKS + 2, "index"},
         {8191, "index"},
+        {slices, "rows"},
+        {slices + 64 * SHM_BLOCK_ROWS / SHM_SLICE_ROWS - 1, "rows"},
         {rows, "rows"},
         {rows + 8 * SHM_BLOCK_ROWS - 1, "rows"},
         {rows + 8 * SHM_BLOCK_ROWS + 100, "rows"},
         {rows + 8 * SEGMENT_ROWS - 1, "rows"},
     };
-    assert_int_equal(rows, 8192);
+    assert_int_equal(slices, 8192);
+    assert_int_equal(rows, 8192 + 2 * 16 * 64);
     fill_to(a, 0, 5 * SEGMENT_ROWS, 5);
     file_full_ones(a, 0);
     path_of(a, 0, 0, path);

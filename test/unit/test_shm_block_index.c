@@ -73,6 +73,7 @@ static void sums_pass_64_bits(void **state)
 #define SEGMENT_ROWS   (SEGMENT_BLOCKS * SHM_BLOCK_ROWS)
 #define PLACES         2u
 struct index {
+    struct shm_block slices[PLACES * SEGMENT_ROWS / SHM_SLICE_ROWS];
     struct shm_block blocks[PLACES * SEGMENT_BLOCKS], segments[PLACES];
     struct shm_block_index_writer writer;
     uint64_t rows;
@@ -84,11 +85,14 @@ static int setup(void **state)
     assert_non_null(index);
     memset(index, 0xee, sizeof *index);
     index->rows = 0;
+    index->writer.slices = index->slices;
     index->writer.blocks = index->blocks;
     index->writer.segments = index->segments;
+    index->writer.slice_places = PLACES * SEGMENT_ROWS / SHM_SLICE_ROWS;
     index->writer.block_places = PLACES * SEGMENT_BLOCKS;
     index->writer.segment_places = PLACES;
     index->writer.segment_rows = SEGMENT_ROWS;
+    shm_block_clear(&index->writer.open_slice);
     shm_block_clear(&index->writer.open_block);
     shm_block_clear(&index->writer.open_segment);
     *state = index;
@@ -146,6 +150,23 @@ static void an_escape_across_the_edge_is_of_the_block_it_begins_in(void **state)
     assert_int_equal(index->blocks[1].lowest_us, SHM_BLOCK_ROWS + 1);
 }
 
+/* Before a block's last slice is full its entry is not there, but those of its slices are. */
+static void a_slice_is_written_with_its_last_row(void **state)
+{
+    struct index *index = *state;
+    while (index->rows < SHM_SLICE_ROWS - 1)
+        append(index, 1);
+    assert_false(is_written(&index->slices[0]));
+    append(index, 2); /* across this edge too */
+    assert_int_equal(index->slices[0].payments[0], SHM_SLICE_ROWS);
+    assert_int_equal(index->slices[0].highest_us, SHM_SLICE_ROWS - 1);
+    while (index->rows < SHM_BLOCK_ROWS)
+        append(index, 1);
+    assert_int_equal(index->slices[1].payments[0], SHM_SLICE_ROWS - 1);
+    assert_int_equal(index->blocks[0].payments[0], SHM_BLOCK_ROWS - 1);
+    assert_false(is_written(&index->slices[SHM_BLOCK_ROWS / SHM_SLICE_ROWS]));
+}
+
 static void a_segment_is_written_with_its_last_block(void **state)
 {
     struct index *index = *state;
@@ -177,8 +198,8 @@ static void a_filler_completes_and_counts_nothing(void **state)
     assert_int_equal(index->segments[0].payments[0], SEGMENT_ROWS - 1);
     assert_int_equal(index->segments[0].highest_us, SEGMENT_ROWS - 2);
     append(index, 2);
-    assert_int_equal(index->writer.open_block.payments[0], 1);
-    assert_int_equal(index->writer.open_block.lowest_us, SEGMENT_ROWS);
+    assert_int_equal(index->writer.open_slice.payments[0], 1);
+    assert_int_equal(index->writer.open_slice.lowest_us, SEGMENT_ROWS);
 }
 
 static void places_are_used_again(void **state)
@@ -207,6 +228,7 @@ int main(void)
         cmocka_unit_test(sums_pass_64_bits),
         TEST(an_entry_is_written_with_the_last_row),
         TEST(an_escape_across_the_edge_is_of_the_block_it_begins_in),
+        TEST(a_slice_is_written_with_its_last_row),
         TEST(a_segment_is_written_with_its_last_block),
         TEST(a_filler_completes_and_counts_nothing),
         TEST(places_are_used_again),

@@ -83,6 +83,7 @@ static void places_do_not_overlap(void **state)
             {p.index_next_offset, g.payment_slots * sizeof(uint32_t)},
             {p.filter_offset[0], p.filter_lines * SHM_CACHE_LINE_SIZE},
             {p.filter_offset[1], p.filter_lines * SHM_CACHE_LINE_SIZE},
+            {p.slices_offset, p.slice_count * sizeof(struct shm_block)},
             {p.blocks_offset, p.block_count * sizeof(struct shm_block)},
             {p.segments_offset, p.segment_count * sizeof(struct shm_block)},
             {p.rows_offset, g.ledger_rows * sizeof(uint64_t)},
