@@ -162,6 +162,9 @@ enum status shm_archive_open_part(const struct shm_region *region, unsigned lane
     const void *rows = base + shm_ledger_file_rows_offset(region->geometry.ledger_segment_rows);
     const void *slices = base + shm_ledger_file_slices_offset(region->geometry.ledger_segment_rows);
     const void *blocks = base + SHM_PAGE_SIZE;
+    if (region->places.group_count > 0)
+        part->groups = (const struct shm_block *)blocks +
+                       region->geometry.ledger_segment_rows / SHM_BLOCK_ROWS;
     part->rows = rows;
     part->slices = slices;
     part->blocks = blocks;

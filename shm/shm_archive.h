@@ -38,6 +38,7 @@ struct shm_archive_part {
     const uint64_t *rows;           /* verify before you believe */
     const struct shm_block *slices; /* likewise */
     const struct shm_block *blocks;
+    const struct shm_block *groups; /* NULL: the segment has none */
     const struct shm_region *region;
     unsigned lane;
     uint64_t segment;

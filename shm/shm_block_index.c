@@ -66,7 +66,7 @@ void shm_block_index_append(struct shm_block_index_writer *index, const struct s
                             uint64_t before, uint64_t after)
 {
     uint64_t slice = before / SHM_SLICE_ROWS, block = before / SHM_BLOCK_ROWS;
-    uint64_t segment = before / index->segment_rows;
+    uint64_t group = before / SHM_GROUP_ROWS, segment = before / index->segment_rows;
     if (row)
         shm_block_add_row(&index->open_slice, row);
     if (after / SHM_SLICE_ROWS == slice)
@@ -78,7 +78,13 @@ void shm_block_index_append(struct shm_block_index_writer *index, const struct s
         return;
     store_entry(&index->blocks[block % index->block_places], &index->open_block);
     shm_block_add_block(&index->open_segment, &index->open_block);
+    shm_block_add_block(&index->open_group, &index->open_block);
     shm_block_clear(&index->open_block);
+    if (after / SHM_GROUP_ROWS != group) {
+        if (index->group_places > 0)
+            store_entry(&index->groups[group % index->group_places], &index->open_group);
+        shm_block_clear(&index->open_group);
+    }
     if (after / index->segment_rows == segment)
         return;
     store_entry(&index->segments[segment % index->segment_places], &index->open_segment);

@@ -1,8 +1,8 @@
 /* The time index over a lane's rows: per slice of SHM_SLICE_ROWS rows the lowest and
- * highest requestedAt, counts and sums; the same per block of 16 slices, and per
- * segment of up to 256 blocks. Rows lie in the order of settling, not of requestedAt:
- * an entry says what a scan of its rows would. A window's edge costs the entries of
- * the one or two segments that it lies in, of a few blocks, and a few slices' rows.
+ * highest requestedAt, counts and sums; the same per block of 16 slices,
+ * per group of 16 blocks, and per segment of up to 16 groups. Rows lie in the order of settling,
+ * not of requestedAt: an entry says what a scan of its rows would. A window's edge costs the
+ * entries of the one or two segments that it lies in, of a few blocks, and a few slices' rows.
  *
  * A payment belongs to the slice of its row's first word, even if an escape's
  * second word lies in the next one. An entry is written before row_count
@@ -10,7 +10,7 @@
  * segment is used again; before that it may be anything, and nobody but the
  * lane's owner looks at it.
  *
- * Slices, blocks and segments are numbered for ever, as rows are: number n is at place
+ * Slices, blocks, groups and segments are numbered for ever, as rows are: number n is at place
  * n modulo the places that the region has.
  */
 #ifndef PAYRING_SHM_BLOCK_INDEX_H
@@ -25,11 +25,12 @@ struct shm_row; /* shm_ledger.h */
 /* The owner's handle. The open sums are its own memory: a new owner makes them
  * again from the published rows. */
 struct shm_block_index_writer {
-    struct shm_block *slices, *blocks, *segments; /* by place */
-    uint64_t slice_places, block_places, segment_places;
+    struct shm_block *slices, *blocks, *groups, *segments; /* by place */
+    uint64_t slice_places, block_places, group_places, segment_places;
     uint64_t segment_rows;
     struct shm_block open_slice;   /* sums of the rows after the last full slice */
     struct shm_block open_block;   /* sums of the full slices after the last full block */
+    struct shm_block open_group;   /* sums of the full blocks after the last full group */
     struct shm_block open_segment; /* sums of the full blocks after the last full segment */
 };
 
@@ -41,7 +42,7 @@ unsigned __int128 shm_block_sum_cents(const struct shm_block *, unsigned process
 
 /* Account the one row whose words take the row count from `before` to `after`,
  * or, with NULL, words that hold no payment, and write the entries of the slice,
- * the block and the segment that this completes: `after` lies in the same slice or
+ * the block, the group and the segment that this completes: `after` lies in the same slice or
  * at most one word into the next, and not beyond the segment.
  *
  * Order:   before row_count is released, which publishes the entries too.

@@ -262,12 +262,14 @@ static void compare_blocks(struct check *check, const char *what, uint64_t numbe
              counted->payments[1]);
 }
 
+#define GROUP_BLOCKS (SHM_GROUP_ROWS / SHM_BLOCK_ROWS)
+
 /* A segment as it was at one moment: what is checked may be given up meanwhile. */
 struct segment {
     uint64_t number;
     uint64_t length; /* words published */
     uint64_t *rows;  /* of a whole segment */
-    struct shm_block *slices, *blocks;
+    struct shm_block *slices, *blocks, *groups;
     struct shm_block totals; /* of a full one */
 };
 
@@ -327,9 +329,10 @@ static uint64_t check_slice(struct check *check, const struct segment *segment, 
 
 static void check_segment(struct check *check, const struct segment *segment)
 {
-    struct shm_block block, totals;
-    uint64_t at = 0;
+    struct shm_block block, group, totals;
+    uint64_t at = 0, groups = check->region->geometry.ledger_segment_rows / SHM_GROUP_ROWS;
     shm_block_clear(&totals);
+    shm_block_clear(&group);
     shm_block_clear(&block);
     for (uint64_t slice = 0; at < segment->length; slice++) {
         uint64_t number = slice / (SHM_BLOCK_ROWS / SHM_SLICE_ROWS);
@@ -337,7 +340,14 @@ static void check_segment(struct check *check, const struct segment *segment)
         if (at < (number + 1) * SHM_BLOCK_ROWS)
             continue;
         check_block(check, segment, number, &block, &totals);
+        shm_block_add_block(&group, &block);
         shm_block_clear(&block);
+        if ((number + 1) % GROUP_BLOCKS || check->region->places.group_count == 0)
+            continue;
+        number /= GROUP_BLOCKS;
+        compare_blocks(check, "group", segment->number * groups + number, &segment->groups[number],
+                       &group);
+        shm_block_clear(&group);
     }
     if (segment->length == check->region->geometry.ledger_segment_rows)
         compare_blocks(check, "segment", segment->number, &segment->totals, &totals);
@@ -349,6 +359,7 @@ static bool copy_from_memory(struct check *check, struct segment *segment)
     const struct shm_region *region = check->region;
     uint64_t rows = region->geometry.ledger_segment_rows, blocks = rows / SHM_BLOCK_ROWS;
     uint64_t slices = rows / SHM_SLICE_ROWS;
+    uint64_t groups = region->places.group_count / region->places.segment_count;
     uint64_t place = segment->number % region->places.segment_count;
     const uint64_t *words = shm_region_rows(region, check->lane) + place * rows;
     for (uint64_t i = 0; i < segment->length; i++)
@@ -356,6 +367,9 @@ static bool copy_from_memory(struct check *check, struct segment *segment)
     for (uint64_t i = 0; i < slices; i++)
         shm_block_copy(&segment->slices[i],
                        &shm_region_slices(region, check->lane)[place * slices + i]);
+    for (uint64_t i = 0; i < groups; i++)
+        shm_block_copy(&segment->groups[i],
+                       &shm_region_groups(region, check->lane)[place * groups + i]);
     for (uint64_t i = 0; i < blocks; i++)
         shm_block_copy(&segment->blocks[i],
                        &shm_region_blocks(region, check->lane)[place * blocks + i]);
@@ -381,6 +395,8 @@ static enum status copy_from_file(struct check *check, struct segment *segment, 
         return status;
     segment->length = rows;
     memcpy(segment->rows, part.rows, rows * sizeof *part.rows);
+    if (part.groups)
+        memcpy(segment->groups, part.groups, rows / SHM_GROUP_ROWS * sizeof *part.groups);
     memcpy(segment->slices, part.slices, rows / SHM_SLICE_ROWS * sizeof *part.slices);
     memcpy(segment->blocks, part.blocks, rows / SHM_BLOCK_ROWS * sizeof *part.blocks);
     segment->totals = totals[segment->number];
@@ -458,9 +474,10 @@ static enum status check_ledger(struct check *check, struct explain *why)
         .rows = malloc(rows * sizeof(uint64_t)),
         .slices = malloc(rows / SHM_SLICE_ROWS * sizeof(struct shm_block)),
         .blocks = malloc(rows / SHM_BLOCK_ROWS * sizeof(struct shm_block)),
+        .groups = malloc((rows / SHM_GROUP_ROWS + 1) * sizeof(struct shm_block)),
     };
     enum status status = STATUS_OK;
-    if (segment.rows && segment.slices && segment.blocks) {
+    if (segment.rows && segment.slices && segment.blocks && segment.groups) {
         check_segments(check, &segment, first, count);
         check_first_row(check, first, count);
     } else {
@@ -469,6 +486,7 @@ static enum status check_ledger(struct check *check, struct explain *why)
     free(segment.rows);
     free(segment.slices);
     free(segment.blocks);
+    free(segment.groups);
     return status;
 }
 

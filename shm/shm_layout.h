@@ -50,10 +50,12 @@
 #define SHM_LANES_MAX       16u
 #define SHM_PROCESSORS      2u /* 0 = default, 1 = fallback */
 
-/* Rows of one slice and of one block of the time index. A segment of the ledger is
- * so many whole blocks at most; its own entry is the highest level of the index. */
+/* Rows of one slice, block and group of the time index: 16 of each make the next. A
+ * segment of the ledger is so many whole blocks at most; its own entry is the highest
+ * level. One that is not whole groups has none, and its blocks are looked at instead. */
 #define SHM_SLICE_ROWS         256u
 #define SHM_BLOCK_ROWS         4096u
+#define SHM_GROUP_ROWS         65536u
 #define SHM_SEGMENT_BLOCKS_MAX 256u
 #define SHM_SEGMENT_ROWS_MAX   (SHM_BLOCK_ROWS * SHM_SEGMENT_BLOCKS_MAX)
 
@@ -213,7 +215,7 @@ static_assert(offsetof(struct shm_payment, id_hi) == 8, "payment");
 static_assert(offsetof(struct shm_payment, requested_at_us) == 40, "payment");
 static_assert(offsetof(struct shm_payment, checksum) == 60, "payment");
 
-/* Sums over a full slice, block or segment of rows. Immutable once row_count has
+/* Sums over a full slice, block, group or segment of rows. Immutable once row_count has
  * passed the last row of it. */
 struct shm_block {
     int64_t lowest_us; /* requestedAt, us since the Unix epoch; INT64_MAX when empty */

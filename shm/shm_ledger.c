@@ -112,6 +112,8 @@ static void rebuild_open_sums(struct shm_ledger_writer *writer)
     rebuild_open_slice(writer);
     rebuild_open(&index->open_block, count / SHM_BLOCK_ROWS * SHM_BLOCK_ROWS, count, index->slices,
                  index->slice_places, SHM_SLICE_ROWS);
+    rebuild_open(&index->open_group, count / SHM_GROUP_ROWS * SHM_GROUP_ROWS, count, index->blocks,
+                 index->block_places, SHM_BLOCK_ROWS);
     rebuild_open(&index->open_segment, count / writer->segment_rows * writer->segment_rows, count,
                  index->blocks, index->block_places, SHM_BLOCK_ROWS);
 }
@@ -134,9 +136,11 @@ void shm_ledger_writer_open(struct shm_ledger_writer *writer, const struct shm_r
         .base_time_ms = region->base_time_ms,
         .index = {.slices = shm_region_slices(region, lane),
                   .blocks = shm_region_blocks(region, lane),
+                  .groups = shm_region_groups(region, lane),
                   .segments = shm_region_segments(region, lane),
                   .slice_places = region->places.slice_count,
                   .block_places = region->places.block_count,
+                  .group_places = region->places.group_count,
                   .segment_places = region->places.segment_count,
                   .segment_rows = segment_rows},
     };
@@ -421,10 +425,10 @@ static uint64_t lower(uint64_t a, uint64_t b)
 }
 
 /* Of one segment, or of what is published of it: its words and the entries of its
- * slices and blocks, by their places in it. */
+ * slices, blocks and groups (NULL: it has none), by their places in it. */
 struct part {
     const uint64_t *rows;
-    const struct shm_block *slices, *blocks;
+    const struct shm_block *slices, *blocks, *groups;
     uint64_t from, to;                   /* places of rows that count */
     const struct shm_archive_part *file; /* NULL: in memory */
 };
@@ -504,11 +508,22 @@ static void sum_block(const struct part *part, uint64_t from, uint64_t to,
     }
 }
 
-/* Whole blocks, then slices: the first row and the open block are usually in the middle of one. */
+static bool try_group(const struct part *part, uint64_t at, const struct shm_window *window,
+                      struct shm_totals *totals)
+{
+    return part->groups && at % SHM_GROUP_ROWS == 0 && part->to - at >= SHM_GROUP_ROWS &&
+           try_entry(&part->groups[at / SHM_GROUP_ROWS], window, totals);
+}
+
+/* Whole groups, then whole blocks, then slices: the first row and the open block are
+ * usually in the middle of one. */
 static enum status sum_part(const struct part *part, const struct shm_window *window,
                             int64_t base_time_ms, struct shm_totals *totals, struct explain *why)
 {
     for (uint64_t at = part->from, end; at < part->to; at = end) {
+        end = at + SHM_GROUP_ROWS;
+        if (try_group(part, at, window, totals))
+            continue;
         end = lower((at / SHM_BLOCK_ROWS + 1) * SHM_BLOCK_ROWS, part->to);
         if (end - at == SHM_BLOCK_ROWS &&
             try_entry(&part->blocks[at / SHM_BLOCK_ROWS], window, totals))
@@ -569,6 +584,9 @@ static void sum_memory(const struct view *view, const struct shm_window *window,
             .rows = shm_region_rows(region, view->lane) + place,
             .slices = shm_region_slices(region, view->lane) + place / SHM_SLICE_ROWS,
             .blocks = shm_region_blocks(region, view->lane) + place / SHM_BLOCK_ROWS,
+            .groups = region->places.group_count
+                          ? shm_region_groups(region, view->lane) + place / SHM_GROUP_ROWS
+                          : NULL,
             .from = at - begin,
             .to = end - begin,
         };
@@ -585,6 +603,7 @@ static enum status sum_file(const struct view *view, uint64_t segment, uint64_t 
     struct part part = {.rows = file.rows,
                         .slices = file.slices,
                         .blocks = file.blocks,
+                        .groups = file.groups,
                         .from = from,
                         .to = to,
                         .file = &file};

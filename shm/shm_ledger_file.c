@@ -28,9 +28,20 @@ static uint64_t blocks_of(uint32_t segment_rows)
     return segment_rows / SHM_BLOCK_ROWS;
 }
 
+static uint64_t groups_of(uint32_t segment_rows)
+{
+    return segment_rows % SHM_GROUP_ROWS == 0 ? segment_rows / SHM_GROUP_ROWS : 0;
+}
+
+/* In the index. */
+static uint64_t crcs_offset(uint32_t segment_rows)
+{
+    return (blocks_of(segment_rows) + groups_of(segment_rows)) * sizeof(struct shm_block);
+}
+
 uint64_t shm_ledger_file_index_size(uint32_t segment_rows)
 {
-    uint64_t bytes = blocks_of(segment_rows) * (sizeof(struct shm_block) + sizeof(uint32_t));
+    uint64_t bytes = crcs_offset(segment_rows) + blocks_of(segment_rows) * sizeof(uint32_t);
     return (bytes + SHM_PAGE_SIZE - 1) / SHM_PAGE_SIZE * SHM_PAGE_SIZE;
 }
 
@@ -177,10 +188,14 @@ static uint8_t *make_index(const struct shm_region *region, unsigned lane, uint6
         return NULL;
     memcpy(index, &shm_region_blocks(region, lane)[place * count],
            count * sizeof(struct shm_block));
+    if (groups_of(segment_rows) > 0)
+        memcpy(index + count * sizeof(struct shm_block),
+               &shm_region_groups(region, lane)[place * groups_of(segment_rows)],
+               groups_of(segment_rows) * sizeof(struct shm_block));
     for (uint64_t block = 0; block < count; block++) {
         uint32_t crc = crc32c(0, slices + block * SHM_BLOCK_ROWS / SHM_SLICE_ROWS, SLICES_SIZE);
         crc = crc32c(crc, rows + block * SHM_BLOCK_ROWS, ROWS_SIZE);
-        memcpy(index + count * sizeof(struct shm_block) + block * sizeof crc, &crc, sizeof crc);
+        memcpy(index + crcs_offset(segment_rows) + block * sizeof crc, &crc, sizeof crc);
     }
     return index;
 }
@@ -456,7 +471,7 @@ static uint32_t crc_of_block(const struct shm_ledger_file_map *map, uint32_t seg
                              uint64_t block)
 {
     uint32_t crc;
-    uint64_t crcs = SHM_PAGE_SIZE + blocks_of(segment_rows) * sizeof(struct shm_block);
+    uint64_t crcs = SHM_PAGE_SIZE + crcs_offset(segment_rows);
     CHECK(block < blocks_of(segment_rows));
     memcpy(&crc, map->base + crcs + block * sizeof crc, sizeof crc);
     return crc;

@@ -6,7 +6,7 @@
  *   ledger-lane<l>.new              being made, by the lane's filing thread; nobody reads it
  *
  *   0        one page: identity, totals, checksum of itself and of the index
- *   4,096    index: an entry per block, then a checksum per block, rounded up to a page
+ *   4,096    index: an entry per block, one per group, a checksum per block; up to a page
  *            slices: 16 entries per block
  *            rows, as they were in memory
  *

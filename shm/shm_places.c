@@ -103,6 +103,7 @@ static void place_lane(struct shm_places *p, const struct shm_geometry *g)
         p->filter_offset[generation] = place(&end, p->filter_lines, SHM_CACHE_LINE_SIZE);
     p->slices_offset = place(&end, p->slice_count, sizeof(struct shm_block));
     p->blocks_offset = place(&end, p->block_count, sizeof(struct shm_block));
+    p->groups_offset = place(&end, p->group_count, sizeof(struct shm_block));
     p->segments_offset = place(&end, p->segment_count, sizeof(struct shm_block));
     p->rows_offset = place(&end, g->ledger_rows, sizeof(uint64_t));
     p->lane_stride = end;
@@ -121,6 +122,8 @@ enum status shm_places_compute(struct shm_places *places, const struct shm_geome
                                        (SHM_FILTER_LINE_WORDS * 64));
     p.slice_count = geometry->ledger_rows / SHM_SLICE_ROWS;
     p.block_count = geometry->ledger_rows / SHM_BLOCK_ROWS;
+    if (geometry->ledger_segment_rows % SHM_GROUP_ROWS == 0)
+        p.group_count = geometry->ledger_rows / SHM_GROUP_ROWS;
     p.segment_count = geometry->ledger_rows / geometry->ledger_segment_rows;
     place_api(&p, geometry);
     place_lane(&p, geometry);

@@ -35,8 +35,9 @@ struct shm_places {
     uint64_t index_heads_offset;
     uint64_t index_next_offset;
     uint64_t filter_offset[2]; /* of each generation */
-    uint64_t slices_offset;    /* this and the next two are the entries of the index */
+    uint64_t slices_offset;    /* this and the next three are the entries of the index */
     uint64_t blocks_offset;
+    uint64_t groups_offset;
     uint64_t segments_offset;
     uint64_t rows_offset;
     uint64_t total_size;
@@ -44,6 +45,7 @@ struct shm_places {
     uint32_t filter_lines; /* 64-byte lines of one generation, a power of two */
     uint32_t slice_count;
     uint32_t block_count;
+    uint32_t group_count; /* 0: segments are not whole groups */
     uint32_t segment_count;
 };
 

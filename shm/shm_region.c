@@ -689,6 +689,11 @@ struct shm_block *shm_region_blocks(const struct shm_region *region, unsigned la
     return at(lane_area(region, lane), region->places.blocks_offset);
 }
 
+struct shm_block *shm_region_groups(const struct shm_region *region, unsigned lane)
+{
+    return at(lane_area(region, lane), region->places.groups_offset);
+}
+
 struct shm_block *shm_region_segments(const struct shm_region *region, unsigned lane)
 {
     return at(lane_area(region, lane), region->places.segments_offset);

@@ -134,6 +134,7 @@ _Atomic uint32_t *shm_region_index_next(const struct shm_region *, unsigned lane
 uint64_t *shm_region_filter(const struct shm_region *, unsigned lane, unsigned generation);
 struct shm_block *shm_region_slices(const struct shm_region *, unsigned lane);
 struct shm_block *shm_region_blocks(const struct shm_region *, unsigned lane);
+struct shm_block *shm_region_groups(const struct shm_region *, unsigned lane);
 struct shm_block *shm_region_segments(const struct shm_region *, unsigned lane);
 uint64_t *shm_region_rows(const struct shm_region *, unsigned lane);
 

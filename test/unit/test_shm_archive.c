@@ -132,7 +132,7 @@ static enum status file_one(struct archived *a, unsigned lane)
 
 static void file_full_ones(struct archived *a, unsigned lane)
 {
-    while ((atomic_load(&lane_of(a, lane)->segments_filed) + 1) * SEGMENT_ROWS <=
+    while ((atomic_load(&lane_of(a, lane)->segments_filed) + 1) * a->writers[lane].segment_rows <=
            a->writers[lane].row_count)
         if (file_one(a, lane) != STATUS_OK)
             fail_msg("not filed: %s", a->fixture->why.text);
@@ -167,6 +167,9 @@ static uint64_t findings(struct archived *a, const char *word)
     free(text);
     return result.findings;
 }
+
+static enum status lose_and_adopt(struct archived *a, const struct shm_geometry *g,
+                                  const struct ledger_double *replayed);
 
 /* -------------------------------------------------------------------- sums */
 
@@ -205,6 +208,28 @@ static void sums_are_those_of_the_rows(void **state)
     for (unsigned lane = 0; lane < 2; lane++)
         rows_come_back(a, lane);
     assert_int_equal(findings(a, NULL), 0);
+}
+
+/* Segments of whole groups, the highest level but their own. */
+static void groups_are_taken_whole(void **state)
+{
+    struct archived *a = *state;
+    struct shm_geometry g = geometry();
+    g.ledger_segment_rows = 2 * SHM_GROUP_ROWS;
+    g.ledger_rows = SEGMENTS * g.ledger_segment_rows;
+    assert_int_equal(lose_and_adopt(a, &g, NULL), STATUS_OK);
+    for (uint64_t segment = 1; segment <= 6; segment++) {
+        for (unsigned lane = 0; lane < 2; lane++) {
+            fill_to(a, lane, segment * g.ledger_segment_rows - 30000 * lane, 7);
+            file_full_ones(a, lane);
+            if (segment % 2)
+                shm_ledger_writer_open(&a->writers[lane], region_of(a), lane);
+        }
+        ledger_double_compare(region_of(a), a->doubles, &a->random, 40);
+    }
+    assert_int_equal(findings(a, NULL), 0);
+    shm_region_groups(region_of(a), 0)[5 % region_of(a)->places.group_count].payments[0]++;
+    assert_true(findings(a, "group") >= 1);
 }
 
 static void an_escape_never_lies_in_two_segments(void **state)
@@ -938,6 +963,7 @@ int main(void)
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(sums_are_those_of_the_rows),
+        TEST(groups_are_taken_whole),
         TEST(an_escape_never_lies_in_two_segments),
         TEST(a_filler_that_was_never_published_names_nothing),
         TEST(a_name_is_of_the_last_rows),

@@ -69,12 +69,14 @@ static void sums_pass_64_bits(void **state)
 }
 
 /* An index over memory of its own, with canaries in every entry. */
-#define SEGMENT_BLOCKS 8u
+#define SEGMENT_BLOCKS 32u
+#define GROUP_BLOCKS   (SHM_GROUP_ROWS / SHM_BLOCK_ROWS)
 #define SEGMENT_ROWS   (SEGMENT_BLOCKS * SHM_BLOCK_ROWS)
 #define PLACES         2u
 struct index {
     struct shm_block slices[PLACES * SEGMENT_ROWS / SHM_SLICE_ROWS];
-    struct shm_block blocks[PLACES * SEGMENT_BLOCKS], segments[PLACES];
+    struct shm_block blocks[PLACES * SEGMENT_BLOCKS],
+        groups[PLACES * SEGMENT_BLOCKS / GROUP_BLOCKS], segments[PLACES];
     struct shm_block_index_writer writer;
     uint64_t rows;
 };
@@ -87,13 +89,16 @@ static int setup(void **state)
     index->rows = 0;
     index->writer.slices = index->slices;
     index->writer.blocks = index->blocks;
+    index->writer.groups = index->groups;
     index->writer.segments = index->segments;
+    index->writer.group_places = PLACES * SEGMENT_BLOCKS / GROUP_BLOCKS;
     index->writer.slice_places = PLACES * SEGMENT_ROWS / SHM_SLICE_ROWS;
     index->writer.block_places = PLACES * SEGMENT_BLOCKS;
     index->writer.segment_places = PLACES;
     index->writer.segment_rows = SEGMENT_ROWS;
     shm_block_clear(&index->writer.open_slice);
     shm_block_clear(&index->writer.open_block);
+    shm_block_clear(&index->writer.open_group);
     shm_block_clear(&index->writer.open_segment);
     *state = index;
     return 0;
@@ -167,6 +172,21 @@ static void a_slice_is_written_with_its_last_row(void **state)
     assert_false(is_written(&index->slices[SHM_BLOCK_ROWS / SHM_SLICE_ROWS]));
 }
 
+static void a_group_is_written_with_its_last_block(void **state)
+{
+    struct index *index = *state;
+    while (index->rows < SHM_GROUP_ROWS - 1)
+        append(index, 1);
+    assert_false(is_written(&index->groups[0]));
+    append(index, 2); /* across this edge too */
+    assert_int_equal(index->groups[0].payments[0], SHM_GROUP_ROWS);
+    assert_int_equal(index->groups[0].highest_us, SHM_GROUP_ROWS - 1);
+    while (index->rows < 2 * SHM_GROUP_ROWS)
+        append(index, 1);
+    assert_int_equal(index->groups[1].payments[0], SHM_GROUP_ROWS - 1);
+    assert_int_equal(index->groups[1].lowest_us, SHM_GROUP_ROWS + 1);
+}
+
 static void a_segment_is_written_with_its_last_block(void **state)
 {
     struct index *index = *state;
@@ -229,6 +249,7 @@ int main(void)
         TEST(an_entry_is_written_with_the_last_row),
         TEST(an_escape_across_the_edge_is_of_the_block_it_begins_in),
         TEST(a_slice_is_written_with_its_last_row),
+        TEST(a_group_is_written_with_its_last_block),
         TEST(a_segment_is_written_with_its_last_block),
         TEST(a_filler_completes_and_counts_nothing),
         TEST(places_are_used_again),

@@ -85,6 +85,7 @@ static void places_do_not_overlap(void **state)
             {p.filter_offset[1], p.filter_lines * SHM_CACHE_LINE_SIZE},
             {p.slices_offset, p.slice_count * sizeof(struct shm_block)},
             {p.blocks_offset, p.block_count * sizeof(struct shm_block)},
+            {p.groups_offset, p.group_count * sizeof(struct shm_block)},
             {p.segments_offset, p.segment_count * sizeof(struct shm_block)},
             {p.rows_offset, g.ledger_rows * sizeof(uint64_t)},
         };
