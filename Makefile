@@ -2,10 +2,12 @@
 #
 # One rule compiles, one rule links. What belongs to an archive is found by its folder, so a new
 # .c file needs no line here. Everything made lies below build/; a sanitizer's build is a second
-# tree (build/asan, build/tsan) made by the same rules with another B and SANITIZE.
+# tree (build/asan, build/tsan) made by the same rules with another B and SANITIZE, and so is the
+# one that can die at named points (build/crash, common/crash_point.h) with DEFINES.
 
 B        ?= build
 SANITIZE ?=
+DEFINES  ?=
 PREFIX   ?= /usr/local
 DESTDIR  ?=
 
@@ -21,11 +23,13 @@ PACKAGES        = libh2o-evloop json-c libcurl openssl zlib
 LIBRARY_HEADERS = $(shell pkg-config --cflags $(PACKAGES) cmocka | sed 's/-I */-isystem /g')
 LIBRARIES       = $(shell pkg-config --libs $(PACKAGES))
 
-COMPILE = $(CC) $(CFLAGS) $(SANITIZE) $(WARNINGS) -I. -D_GNU_SOURCE= -DH2O_USE_LIBUV=0 $(LIBRARY_HEADERS) \
+COMPILE = $(CC) $(CFLAGS) $(SANITIZE) $(DEFINES) $(WARNINGS) -I. -D_GNU_SOURCE= -DH2O_USE_LIBUV=0 $(LIBRARY_HEADERS) \
           -pthread -MMD -MP
 LINK    = $(CC) $(CFLAGS) $(SANITIZE) -pthread -Wl,--as-needed
 
+
 # V=1 shows the whole commands.
+comma := ,
 say     = $(if $(V),,@echo '  $(1)' && )
 
 # --- what there is ------------------------------------------------------------------------
@@ -42,6 +46,14 @@ POSTER_OBJECTS    := $(call objects_of,$(wildcard test/lib/poster/*.c))
 CLIENT_OBJECTS    := $(call objects_of,$(wildcard test/lib/client/*.c))
 BENCH_TOOLS       := load bare rinha
 MODEL_OBJECTS     := $(call objects_of,$(wildcard test/model/*.c))
+SIM_OBJECTS       := $(call objects_of,$(wildcard test/sim/*.c))
+HAMMER_OBJECTS    := $(call objects_of,$(wildcard test/race/hammer/*.c))
+RACE_OBJECTS      := $(call objects_of,$(addprefix test/race/explore/,explore.c memory.c race_main.c tsan.c))
+# Instrumented, but linked with test/race/explore/tsan.c instead of the sanitizer.
+RACED_SOURCES     := $(wildcard test/race/explore/scenario_*.c) $(addprefix test/race/explore/,owner.c region.c) \
+                     $(addprefix shm/shm_,block_index.c doorbell.c filter.c lease.c ledger.c payments.c ring.c) \
+                     worker/lane_memory.c worker/payment_protocol.c
+RACED_OBJECTS     := $(patsubst %.c,$(B)/raced/%.o,$(RACED_SOURCES))
 UNIT_SOURCES      := $(wildcard test/unit/test_*.c)
 UNIT_OBJECTS      := $(call objects_of,$(filter-out test/unit/test_%,$(wildcard test/unit/*.c)))
 UNIT_TESTS        := $(patsubst test/unit/%.c,$(B)/unit/%,$(UNIT_SOURCES))
@@ -68,8 +80,17 @@ help:
 	@echo 'make all            the programs, tests and tools, in build/'
 	@echo 'make unit           the unit tests alone'
 	@echo 'make model          explore the payment protocol with small bounds'
+	@echo 'make sim            a whole gateway in simulated time, SEEDS=20000 times (SEED=... tells one in words)'
+	@echo 'make sim-routing    what the routing policies earn on it'
+	@echo "make race           explore every interleaving on the shared memory; race-deep: larger bounds"
+	@echo "make hammer         all parties of a lane at once, killed and stopped, SECONDS=60"
+	@echo "make race-tsan      the same as threads under the thread sanitizer, SECONDS=60"
 	@echo 'make asan           the unit tests under the address and undefined-behaviour sanitizers'
 	@echo 'make tsan           the unit tests under the thread sanitizer'
+	@echo 'make asan-cluster   the cluster plays under the first two (PLAYS=... for some of them)'
+	@echo 'make tsan-cluster   the cluster plays under the thread sanitizer'
+	@echo 'make crash-points   die VISITS=20 times at each point of common/crash_points.def, compare the books'
+	@echo 'make crash-loop     kill and stop processes at random, N=1000 times (SEED=... replays one)'
 	@echo 'make format         put every C file into the shape of .clang-format'
 	@echo 'make format-check   say which C files are not in that shape'
 	@echo 'make install        the programs, to DESTDIR and PREFIX (/usr/local)'
@@ -77,7 +98,7 @@ help:
 	@echo 'make clean          remove build/'
 
 .PHONY: all programs tools unit-tests
-all: programs tools unit-tests $(MODEL)
+all: programs tools unit-tests $(MODEL) $(B)/race $(B)/hammer
 programs: $(PROGRAMS)
 tools: $(TOOLS)
 unit-tests: $(UNIT_TESTS)
@@ -113,15 +134,74 @@ model: $(B)/model
 	$(B)/model $(MODEL_BOUNDS)
 	$(B)/model --self-test
 
+# SEED alone tells one seed in words; with SEEDS so many are run from it on.
+SEEDS ?=
+.PHONY: sim sim-routing simulator
+simulator:
+	@$(MAKE) --no-print-directory B=build/sim DEFINES='-include test/sim/step.h -DPAYRING_CRASH_POINTS' build/sim/simulator
+sim: simulator
+	build/sim/simulator $(if $(SEED),--seed=$(SEED) $(if $(SEEDS),,--trace)) \
+	    $(if $(SEEDS),--seeds=$(SEEDS),$(if $(SEED),,--seeds=20000))
+
+sim-routing: simulator
+	@build/sim/simulator --routing
+
+# The production code of ring, records, ledger and doorbell, every interleaving within small bounds.
+.PHONY: race race-deep
+race: $(B)/race
+	$(B)/race
+race-deep: $(B)/race
+	$(B)/race --deep
+
+# Every party of a lane on a real region, as processes that are killed, or as threads of one process
+# under the thread sanitizer.
+SECONDS ?= 60
+.PHONY: hammer race-tsan
+hammer: $(B)/hammer
+	$(B)/hammer --seconds=$(SECONDS) $(HAMMER_OPTIONS)
+race-tsan:
+	@$(MAKE) --no-print-directory B=build/tsan SANITIZE='$(THREAD)' build/tsan/hammer
+	setarch -R nice -n 19 build/tsan/hammer --threads --seconds=$(SECONDS) $(HAMMER_OPTIONS)
+
+ADDRESS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+THREAD  := -fsanitize=thread -Wno-error=tsan
+asan_make = $(MAKE) --no-print-directory B=build/asan SANITIZE='$(ADDRESS)'
 # The thread sanitizer of gcc 12 does not know the address layout of newer kernels: no
-# randomisation for it.
+# randomisation for it, nor for what it has made.
+tsan_make = setarch -R $(MAKE) --no-print-directory B=build/tsan SANITIZE='$(THREAD)'
+
 .PHONY: asan tsan
 asan:
-	@$(MAKE) --no-print-directory B=build/asan \
-	    SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer' unit
+	+@$(asan_make) unit
 tsan:
-	@setarch -R $(MAKE) --no-print-directory B=build/tsan \
-	    SANITIZE='-fsanitize=thread -Wno-error=tsan' unit
+	+@$(tsan_make) unit
+
+# Who is on the stage: the programs, the stand-in processor and the poster.
+PLAYS   ?= test/cluster/t*.sh
+PLAYS_AT_ONCE ?= 1
+PLAYERS  = $(PROGRAMS) $(B)/processor $(B)/poster
+.PHONY: players asan-players asan-cluster tsan-cluster
+players: $(PLAYERS)
+asan-players:
+	+@$(asan_make) players
+asan-cluster: asan-players
+	@exec env PAYRING_BUILD=build/asan test/lib/run-tap -j $(PLAYS_AT_ONCE) $(wildcard $(PLAYS))
+tsan-cluster:
+	+@$(tsan_make) players
+	@exec env PAYRING_BUILD=build/tsan setarch -R test/lib/run-tap -j $(PLAYS_AT_ONCE) $(wildcard $(PLAYS))
+
+# The programs that can die at named points, and who else plays with them. What is made of the visits
+# and crashes is planned from SEED, at random without one.
+VISITS ?= 20
+N      ?= 1000
+.PHONY: crash-players crash-build crash-points crash-loop
+crash-players: $(PROGRAMS) $(B)/processor $(B)/poster $(B)/prefill
+crash-build:
+	@$(MAKE) --no-print-directory B=build/crash DEFINES=-DPAYRING_CRASH_POINTS crash-players
+crash-points: crash-build
+	@exec env VISITS=$(VISITS) SEED=$(SEED) test/crash/t01-crash-points.sh
+crash-loop: programs tools
+	@exec env N=$(N) SEED=$(SEED) test/crash/t02-crash-loop.sh
 
 C_FILES = $(shell find api worker common shm test -name '*.[ch]')
 .PHONY: format format-check
@@ -146,6 +226,10 @@ $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(call say,compile $<)$(COMPILE) -c -o $@ $<
 
+$(B)/raced/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(call say,compile $< for the explorer)$(COMPILE) -fsanitize=thread -Wno-error=tsan -DSHM_WORDS_ARE_PLAIN -c -o $@ $<
+
 # Made anew each time: `ar r` would keep the member of a file that is gone.
 $(B)/lib%.a:
 	@mkdir -p $(@D)
@@ -165,7 +249,7 @@ $(B)/payring-api: $(B)/api/api_main.o $(API_ARCHIVES)
 	$(call link)
 $(B)/payring-worker: $(B)/worker/worker_main.o $(WORKER_ARCHIVES)
 	$(call link)
-$(B)/payringctl: $(B)/shm/payringctl_main.o $(SHM_ARCHIVES)
+$(B)/payringctl: $(B)/worker/payringctl_main.o $(WORKER_ARCHIVES)
 	$(call link)
 
 # What judges the gateway shares no code with it.
@@ -183,9 +267,30 @@ $(foreach tool,$(BENCH_TOOLS),$(eval $(call bench_tool,$(tool))))
 $(B)/bench-summary: $(B)/test/bench/summary/summary_main.o $(SHM_ARCHIVES)
 	$(call link,-lm)
 
+$(B)/prefill: $(B)/test/crash/prefill/prefill_main.o $(SHM_ARCHIVES)
+	$(call link)
+
 # The model explores the very object that the worker runs.
 $(B)/model: $(MODEL_OBJECTS) $(B)/worker/payment_protocol.o $(SHM_ARCHIVES)
 	$(call link)
+
+# The simulator links its own clock, log and upstream, and leads the calls of the kernel, and a few
+# that it wants to see, to itself. Only in a tree whose objects know its steps: see `sim`.
+SIM_KERNEL   := open close access link unlink mkfifo lstat fstat read write fcntl eventfd eventfd_write \
+                posix_fallocate fstatvfs mmap munmap mprotect getrandom nanosleep getpid \
+                pthread_create pthread_join malloc calloc realloc free
+SIM_OBSERVED := payment_protocol_step shm_ledger_publish shm_ledger_write shm_block_index_append \
+                shm_filter_remember shm_filter_rotate shm_payments_owner_find lane_purge_if_due
+$(B)/simulator: $(SIM_OBJECTS) $(B)/api/payment_intake.o $(WORKER_ARCHIVES)
+	$(call link,$(addprefix -Wl$(comma)--wrap=,$(SIM_KERNEL) $(SIM_OBSERVED)))
+# Every party of a lane at once on a real region, killed or under the thread sanitizer.
+$(B)/hammer: $(HAMMER_OBJECTS) $(WORKER_ARCHIVES)
+	$(call link)
+
+# The production code under a memory of our own.
+WRAPPED = write read open close
+$(B)/race: $(RACE_OBJECTS) $(RACED_OBJECTS) $(SHM_ARCHIVES)
+	$(call link,$(addprefix -Wl$(comma)--wrap=,$(WRAPPED)))
 
 # A unit test is linked with the rooms that it includes from and those below them, so that it
 # builds while another room does not.

@@ -6,6 +6,7 @@
 
 #include "api/api_server.h"
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "common/log.h"
 #include "shm/shm_archive.h"
 #include "shm/shm_lease.h"
@@ -75,6 +76,7 @@ static enum status take_slot(struct api *api, int64_t deadline_ms, struct explai
 
 static enum status move_in(struct api *api, struct explain *why)
 {
+    CRASH_POINT(api_leased);
     /* Removing a region takes all leases first, so from here on it cannot be removed; asked now,
      * because it may have been between our attaching and our lease. */
     api->region_is_current = shm_region_is_current(&api->region);
@@ -84,8 +86,10 @@ static enum status move_in(struct api *api, struct explain *why)
     enum status status = shm_region_open_api(&api->region, api->slot, why);
     if (status != STATUS_OK)
         return status;
+    CRASH_POINT(api_writable);
     api->shared = shm_region_api(&api->region, api->slot);
     uint64_t epoch = shm_presence_begin(&api->shared->presence);
+    CRASH_POINT(api_epoch_raised);
     payment_intake_open(&api->intake, &api->region, api->slot);
     LOG_DEBUG("slot_taken", "region=%s slot=%u epoch=%" PRIu64, api->region.name, api->slot, epoch);
     return STATUS_OK;
@@ -126,6 +130,7 @@ static void beat(struct api_timer *timer)
 
     shm_presence_beat(&api->shared->presence);
     look_at_region(api);
+    (void)payment_intake_is_stopped(&api->intake); /* for an operator who waits until we know */
     if (api->server != NULL)
         bring_counts(api);
     api_timers_set(&api->timers, timer, clock_monotonic_ms() + HEARTBEAT_MS, beat);

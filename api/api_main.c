@@ -121,9 +121,9 @@ int main(int argc, char **argv)
         LOG_ERROR("not_started", "why=%s", why.text);
         return EXIT_FAILURE;
     }
+    log_open("payring-api", config.log_level);
     if (config_answer(&config, &invocation, stdout))
         return EXIT_SUCCESS;
-    log_open("payring-api", config.log_level);
     config_warn_unknown(environ);
     signal(SIGPIPE, SIG_IGN);
     name_entrances(entrances, &config);

@@ -2,16 +2,22 @@
 
 #include "common/check.h"
 #include "shm/shm_ledger.h"
+#include "shm/shm_operator.h"
 
 void payment_intake_open(struct payment_intake *intake, const struct shm_region *region,
                          unsigned api_slot)
 {
-    *intake = (struct payment_intake){.region = region};
+    *intake = (struct payment_intake){
+        .region = region,
+        .intake = UINT64_MAX, /* not seen yet */
+        .intake_seen = &shm_region_api(region, api_slot)->intake_seen,
+    };
     for (unsigned lane = 0; lane < region->geometry.lanes; lane++) {
         shm_ring_producer_open(&intake->lanes[lane].ring, region, api_slot, lane);
         shm_doorbell_open(&intake->lanes[lane].bell, region, lane);
         shm_payments_open(&intake->lanes[lane].payments, region, lane);
     }
+    (void)payment_intake_is_stopped(intake); /* a new tenant says so at once */
 }
 
 void payment_intake_close(struct payment_intake *intake)
@@ -24,6 +30,17 @@ void payment_intake_wake_all(struct payment_intake *intake)
 {
     for (unsigned lane = 0; lane < intake->region->geometry.lanes; lane++)
         shm_doorbell_ring(&intake->lanes[lane].bell);
+}
+
+bool payment_intake_is_stopped(struct payment_intake *intake)
+{
+    uint64_t number = shm_operator_intake(intake->region);
+    if (number != intake->intake) {
+        intake->intake = number;
+        /* Pairs with the acquire of whoever drains: our tails up to here come with it. */
+        atomic_store_explicit(intake->intake_seen, number, memory_order_release);
+    }
+    return shm_operator_is_stopped(number);
 }
 
 /* A name that was deleted is noticed once a second, from outside; a removal at once. */
@@ -86,6 +103,8 @@ enum payment_intake_verdict payment_intake_offer(struct payment_intake *intake,
     if (shm_payments_find(&lane->payments, id, &known) == SHM_PAYMENTS_HIT &&
         !is_purged(&known, generation))
         return judge_known(&known, amount_cents);
+    if (payment_intake_is_stopped(intake))
+        return PAYMENT_INTAKE_STOPPED;
     return push(intake, number, lane,
                 &(struct shm_ring_entry){.id = *id,
                                          .amount_cents = amount_cents,

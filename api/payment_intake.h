@@ -5,6 +5,8 @@
  *   id, cents ──▶ lane ─▶ table ── known, will never be paid ──▶ REFUSED
  *                       │       └─ known, same amount ──▶ KNOWN (nothing to do)
  *                       ▼ not known
+ *                    intake ── stopped ──▶ STOPPED
+ *                       ▼
  *                    ledger ── could not hold it ──▶ LEDGER_FULL
  *                       ▼
  *                     ring ── no slot ──▶ RING_FULL
@@ -33,6 +35,7 @@ enum payment_intake_verdict {
     PAYMENT_INTAKE_REFUSED,     /* known, and ended CONFLICT or REJECTED: it will not be paid */
     PAYMENT_INTAKE_RING_FULL,   /* its lane does not keep up */
     PAYMENT_INTAKE_LEDGER_FULL, /* its row might not fit */
+    PAYMENT_INTAKE_STOPPED,     /* an operator wants nothing new in here */
     PAYMENT_INTAKE_REGION_GONE, /* what is accepted into it would be lost */
 };
 
@@ -46,7 +49,9 @@ struct payment_intake_lane {
 
 struct payment_intake {
     const struct shm_region *region;
-    bool region_gone; /* set by whoever finds out; never taken back */
+    bool region_gone;              /* set by whoever finds out; never taken back */
+    uint64_t intake;               /* shm_operator_intake at the last look */
+    _Atomic uint64_t *intake_seen; /* where that is said */
     struct payment_intake_lane lanes[SHM_LANES_MAX];
 };
 
@@ -68,6 +73,11 @@ void payment_intake_close(struct payment_intake *);
  */
 enum payment_intake_verdict payment_intake_offer(struct payment_intake *, const struct uuid *id,
                                                  int64_t amount_cents, int64_t now_ms);
+
+/* Look whether intake was stopped or opened, and say that it was seen: true if it is stopped. An
+ * operator waits for that, so an API looks now and then, not only when something is offered.
+ * Order:   seen is stored (release) after every push under what was seen before. */
+bool payment_intake_is_stopped(struct payment_intake *);
 
 /* Wake every lane's owner that sleeps: something else than a payment waits for it. */
 void payment_intake_wake_all(struct payment_intake *);

@@ -8,6 +8,7 @@
 
 #include "shm/shm_lease.h"
 #include "shm/shm_ledger.h"
+#include "shm/shm_operator.h"
 
 #define HEAD_SIZE 320 /* all but the lanes; the region's name has 64 characters at most */
 #define LANE_SIZE 176 /* of one lane; three numbers of 20 digits */
@@ -34,28 +35,35 @@ static int put_lane(char *text, const struct shm_region *region, unsigned lane)
                     shm_ledger_used_percent(region, lane));
 }
 
-static int put_head(char *text, const struct api *api)
+static const char *status_of(const struct api *api)
+{
+    if (!api->region_is_current)
+        return "region gone";
+    return shm_operator_is_stopped(shm_operator_intake(&api->region)) ? "draining" : "ok";
+}
+
+static int put_head(char *text, const struct api *api, const char *status)
 {
     const struct shm_region *region = &api->region;
 
     return snprintf(text, HEAD_SIZE,
                     "{\"status\":\"%s\",\"region\":\"%s\",\"regionId\":\"%016" PRIx64 "%016" PRIx64
                     "\",\"apiSlot\":%u,\"purgeGeneration\":%" PRIu64 ",\"lanes\":[",
-                    api->region_is_current ? "ok" : "region gone", region->name,
-                    region->region_id_hi, region->region_id_lo, api->slot,
+                    status, region->name, region->region_id_hi, region->region_id_lo, api->slot,
                     read_count(&shm_region_purge(region)->generation));
 }
 
 void route_health(struct api *api, h2o_req_t *req, h2o_iovec_t rest)
 {
+    const char *status = status_of(api);
     char *body =
         h2o_mem_alloc_pool(&req->pool, HEAD_SIZE + (size_t)api->region.geometry.lanes * LANE_SIZE);
-    char *end = body + put_head(body, api);
+    char *end = body + put_head(body, api, status);
 
     (void)rest;
     for (unsigned lane = 0; lane < api->region.geometry.lanes; lane++)
         end += put_lane(end, &api->region, lane);
     *end++ = ']';
     *end++ = '}';
-    api_reply_json(req, api->region_is_current ? 200 : 503, body, (size_t)(end - body));
+    api_reply_json(req, strcmp(status, "ok") == 0 ? 200 : 503, body, (size_t)(end - body));
 }

@@ -3,6 +3,7 @@
 #include "api/api_router.h"
 
 #include "common/clock.h"
+#include "common/crash_point.h"
 
 static void refuse(struct api *api, h2o_req_t *req, const struct payment_json_fault *fault)
 {
@@ -16,6 +17,7 @@ static void answer(struct api *api, h2o_req_t *req, enum payment_intake_verdict 
     case PAYMENT_INTAKE_ACCEPTED:
         api_count(api, SHM_API_COUNTER_accepted);
         api_reply_empty(req, 202);
+        CRASH_POINT(payment_answered);
         break;
     case PAYMENT_INTAKE_KNOWN:
         api_count(api, SHM_API_COUNTER_known);
@@ -37,6 +39,10 @@ static void answer(struct api *api, h2o_req_t *req, enum payment_intake_verdict 
     case PAYMENT_INTAKE_LEDGER_FULL:
         api_count(api, SHM_API_COUNTER_ledger_full);
         api_reply_unavailable(api, req, "the ledger is full");
+        break;
+    case PAYMENT_INTAKE_STOPPED:
+        api_count(api, SHM_API_COUNTER_intake_stopped);
+        api_reply_unavailable(api, req, "intake is stopped: this gateway is draining");
         break;
     case PAYMENT_INTAKE_REGION_GONE:
         api_reply_unavailable(api, req, "the shared region is gone");

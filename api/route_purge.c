@@ -14,6 +14,7 @@
 #include <stdio.h>
 
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "common/log.h"
 #include "shm/shm_lease.h"
 
@@ -35,12 +36,14 @@ static enum status raise_generation(struct api *api, uint64_t *generation, struc
         return explain(why, status,
                        status == STATUS_BUSY ? "another purge is just beginning"
                                              : "the purge lease cannot be taken");
+    CRASH_POINT(purge_leased);
     status = shm_region_open_purge(&api->region, why);
     if (status == STATUS_OK) {
         _Atomic uint64_t *current = &shm_region_purge(&api->region)->generation;
         *generation = atomic_load_explicit(current, memory_order_relaxed) + 1; /* ours alone now */
         /* In one order with the loads of it at each acceptance, in each lane and each summary. */
         atomic_store_explicit(current, *generation, memory_order_seq_cst);
+        CRASH_POINT(purge_generation_raised);
         shm_region_close_purge(&api->region);
     }
     shm_lease_give_back(&api->region, SHM_LEASE_PURGE);
@@ -120,6 +123,7 @@ void route_purge(struct api *api, h2o_req_t *req, h2o_iovec_t rest)
     }
     LOG_INFO("purge", "generation=%ju", (uintmax_t)purge->generation);
     payment_intake_wake_all(&api->intake);
+    CRASH_POINT(purge_lanes_woken);
     purge->begin_ms = clock_monotonic_ms();
     look(&purge->wait.timer);
 }

@@ -121,10 +121,10 @@ static const struct setting settings[] = {
     TEXT("peer-secret-file", API, KIND_PATH_OR_NONE, peer_secret_file, "none",
          "file that holds the peers' secret in one line"),
 
-    TEXT("default-url", WORKER, KIND_URL, default_url, "http://payment-processor-default:8080",
-         "the default payment processor, the cheaper one"),
-    TEXT("fallback-url", WORKER, KIND_URL, fallback_url, "http://payment-processor-fallback:8080",
-         "the fallback payment processor"),
+    TEXT("default-url", WORKER | CTL, KIND_URL, default_url,
+         "http://payment-processor-default:8080", "the default payment processor, the cheaper one"),
+    TEXT("fallback-url", WORKER | CTL, KIND_URL, fallback_url,
+         "http://payment-processor-fallback:8080", "the fallback payment processor"),
     CHOICE("policy", WORKER, policy, "deadline", "default-only, deadline",
            "how a processor is chosen for a payment"),
     NUMBER("deadline-ms", WORKER, deadline_ms, "60000", 1, 86400000,
@@ -137,7 +137,7 @@ static const struct setting settings[] = {
            "ms that a lane is unowned before this worker takes it over"),
     NUMBER("post-timeout-ms", WORKER, post_timeout_ms, "35000", 30000, 3600000,
            "ms before the outcome of a POST to a processor counts as unknown"),
-    NUMBER("lookup-timeout-ms", WORKER, lookup_timeout_ms, "5000", 100, 600000,
+    NUMBER("lookup-timeout-ms", WORKER | CTL, lookup_timeout_ms, "5000", 100, 600000,
            "ms for GET /payments/{id} at a processor"),
     NUMBER("health-interval-ms", WORKER, health_interval_ms, "5050", 5000, 3600000,
            "ms between two health calls to one processor"),
@@ -483,6 +483,15 @@ static const struct config_flag *find_flag(const struct config_flag *flags, cons
     return NULL;
 }
 
+static const struct config_option *find_option(const struct config_option *options,
+                                               const char *name, size_t length)
+{
+    for (; options != NULL && options->name != NULL; options++)
+        if (strlen(options->name) == length && memcmp(options->name, name, length) == 0)
+            return options;
+    return NULL;
+}
+
 static void look_up_variable(const struct setting *setting, char **environment, struct given *given)
 {
     make_variable_name(setting, given->name);
@@ -512,10 +521,17 @@ static enum status read_flag(const struct config_invocation *invocation, int *pl
     size_t length = strcspn(name, "=");
     const struct setting *setting = find_setting(name, length, invocation->program);
     const struct config_flag *flag = find_flag(invocation->flags, name);
+    const struct config_option *option = find_option(invocation->options, name, length);
 
     if (flag != NULL) {
         *flag->given = true;
         return STATUS_OK;
+    }
+    if (option != NULL) {
+        *option->value = name[length] == '=' ? name + length + 1 : invocation->argv[++*place];
+        return *option->value != NULL ? STATUS_OK
+                                      : explain(why, STATUS_INVALID, "--%s needs a value: %s",
+                                                option->name, option->takes);
     }
     if (setting != NULL && setting->kind == KIND_SECRET)
         return explain(why, STATUS_INVALID,
@@ -677,6 +693,9 @@ static void print_help(const struct config_invocation *invocation, FILE *out)
             invocation->usage);
     for (const struct config_flag *flag = invocation->flags; flag != NULL && flag->name; flag++)
         fprintf(out, "  --%s\n      %s\n", flag->name, flag->help);
+    for (const struct config_option *option = invocation->options;
+         option != NULL && option->name != NULL; option++)
+        fprintf(out, "  --%s %s\n      %s\n", option->name, option->takes, option->help);
 
     fputs("\nSettings, each a flag with a value or a variable of the environment; the flag wins:\n",
           out);
@@ -690,27 +709,6 @@ static void print_help(const struct config_invocation *invocation, FILE *out)
         fprintf(out, "  %s  [%s]\n      %s;\n      %s\n", variable, settings[i].preset,
                 settings[i].help, describe(&settings[i]).text);
     }
-}
-
-bool config_answer(const struct config *config, const struct config_invocation *invocation,
-                   FILE *out)
-{
-    const char *name = config_program_name(invocation->program);
-
-    switch (config->action) {
-    case CONFIG_SHOW_HELP:
-        print_help(invocation, out);
-        return true;
-    case CONFIG_SHOW_VERSION:
-        fprintf(out, "%s %s\n", name, PAYRING_VERSION);
-        return true;
-    case CONFIG_CHECK_ONLY:
-        fprintf(out, "%s: the configuration is good\n", name);
-        return true;
-    case CONFIG_RUN:
-        break;
-    }
-    return false;
 }
 
 static bool is_variable_of_a_setting(const char *variable, size_t length)
@@ -732,4 +730,26 @@ void config_warn_unknown(char **environment)
             !is_variable_of_a_setting(*environment, length))
             LOG_WARN("unknown_setting", "name=%.*s", (int)length, *environment);
     }
+}
+
+bool config_answer(const struct config *config, const struct config_invocation *invocation,
+                   FILE *out)
+{
+    const char *name = config_program_name(invocation->program);
+
+    switch (config->action) {
+    case CONFIG_SHOW_HELP:
+        print_help(invocation, out);
+        return true;
+    case CONFIG_SHOW_VERSION:
+        fprintf(out, "%s %s\n", name, PAYRING_VERSION);
+        return true;
+    case CONFIG_CHECK_ONLY:
+        config_warn_unknown(invocation->environment);
+        fprintf(out, "%s: the configuration is good\n", name);
+        return true;
+    case CONFIG_RUN:
+        break;
+    }
+    return false;
 }

@@ -116,13 +116,22 @@ struct config_flag {
     bool *given; /* set to true when the flag is there, else left alone */
 };
 
+/* One that takes a value, which is the caller's to read. */
+struct config_option {
+    const char *name;  /* NULL ends an array of them */
+    const char *takes; /* what is written for the value in --help */
+    const char *help;
+    const char **value; /* of argv; left alone when the option is not there */
+};
+
 struct config_invocation {
     enum config_program program;
     int argc;
     char **argv;
-    char **environment;              /* "NAME=value" strings, then NULL: usually environ */
-    const struct config_flag *flags; /* NULL: none */
-    const char *usage;               /* more lines for --help, "" for none: the verbs, say */
+    char **environment;                  /* "NAME=value" strings, then NULL: usually environ */
+    const struct config_flag *flags;     /* NULL: none */
+    const struct config_option *options; /* NULL: none */
+    const char *usage;                   /* more lines for --help, "" for none: the verbs, say */
 };
 
 /* Read the settings. STATUS_INVALID explains itself in one sentence that names the setting as it
@@ -131,7 +140,8 @@ struct config_invocation {
  * hold their defaults. Strings are copied, except `words`. */
 enum status config_load(struct config *, const struct config_invocation *, struct explain *);
 
-/* Answer --help, --version or -n on `out`. true: that was all, exit; false: there is work. */
+/* Answer --help, --version or -n on `out`, and at -n warn of unknown variables. true: that was all,
+ * exit; false: there is work. */
 bool config_answer(const struct config *, const struct config_invocation *, FILE *out);
 
 /* Log a warning for each PAYRING_ variable that is no setting of any program: probably a typing

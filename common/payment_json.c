@@ -234,11 +234,16 @@ enum status payment_json_parse_health(struct payment_json *reader, const char *t
     return status;
 }
 
-bool payment_json_is_object(const char *text, size_t length)
+bool payment_json_says_processed(struct payment_json *reader, const char *text, size_t length)
 {
-    size_t members;
+    struct json_object *object, *message;
 
-    return json_grammar_check_object(text, length, PAYMENT_JSON_DEPTH_MAX, &members) == NULL;
+    if (parse_object(reader, text, length, &object, NULL) != STATUS_OK)
+        return false;
+    bool says = find_member(object, "message", json_type_string, "must be a string", &message,
+                            NULL) == STATUS_OK;
+    json_object_put(object);
+    return says;
 }
 
 /* --------------------------------------------------------------------- writing */

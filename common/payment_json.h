@@ -60,8 +60,10 @@ enum status payment_json_parse_stored(struct payment_json *, const char *text, s
 enum status payment_json_parse_health(struct payment_json *, const char *text, size_t length,
                                       struct payment_health *, struct payment_json_fault *);
 
-/* Is this one whole JSON object? A reply that was cut off is not. */
-bool payment_json_is_object(const char *text, size_t length);
+/* Is this what a processor says of a payment that it has inserted: one whole JSON object with a
+ * message? A reply that was cut off is not, and whatever else speaks JSON in its place (a proxy
+ * that says 200 and {"error":...}) does not say so. No memory: false, which is never wrong. */
+bool payment_json_says_processed(struct payment_json *, const char *text, size_t length);
 
 /* {"correlationId":"…","amount":19.90,"requestedAt":"2025-07-15T12:34:56.000Z"} and a NUL;
  * returns the length. The same payment and time always make the same bytes. */

@@ -1,5 +1,6 @@
 #include "shm/shm_block_index.h"
 
+#include "common/crash_point.h"
 #include "shm/shm_ledger.h"
 
 void shm_block_clear(struct shm_block *block)
@@ -51,7 +52,7 @@ static void store_entry(struct shm_block *to, const struct shm_block *from)
     const uint64_t *words = (const uint64_t *)(const void *)from;
     uint64_t *places = (uint64_t *)(void *)to;
     for (size_t i = 0; i < sizeof *to / sizeof *places; i++)
-        __atomic_store_n(&places[i], words[i], __ATOMIC_RELAXED);
+        shm_word_store(&places[i], words[i]);
 }
 
 void shm_block_copy(struct shm_block *to, const struct shm_block *from)
@@ -59,7 +60,7 @@ void shm_block_copy(struct shm_block *to, const struct shm_block *from)
     const uint64_t *places = (const uint64_t *)(const void *)from;
     uint64_t *words = (uint64_t *)(void *)to;
     for (size_t i = 0; i < sizeof *to / sizeof *words; i++)
-        words[i] = __atomic_load_n(&places[i], __ATOMIC_RELAXED);
+        words[i] = shm_word_load(&places[i]);
 }
 
 void shm_block_index_append(struct shm_block_index_writer *index, const struct shm_row *row,
@@ -77,6 +78,7 @@ void shm_block_index_append(struct shm_block_index_writer *index, const struct s
     if (after / SHM_BLOCK_ROWS == block)
         return;
     store_entry(&index->blocks[block % index->block_places], &index->open_block);
+    CRASH_POINT(block_finished);
     shm_block_add_block(&index->open_segment, &index->open_block);
     shm_block_add_block(&index->open_group, &index->open_block);
     shm_block_clear(&index->open_block);
@@ -88,5 +90,6 @@ void shm_block_index_append(struct shm_block_index_writer *index, const struct s
     if (after / index->segment_rows == segment)
         return;
     store_entry(&index->segments[segment % index->segment_places], &index->open_segment);
+    CRASH_POINT(segment_finished);
     shm_block_clear(&index->open_segment);
 }

@@ -22,6 +22,28 @@
 
 struct shm_row; /* shm_ledger.h */
 
+/* A word of a row or of an entry. Its place may be used again while it is read; whoever
+ * reads it then finds out afterwards (shm_ledger.h), so relaxed is enough. The explorer
+ * of interleavings, where no place is used again, sees plain accesses instead: it knows
+ * whether they were published. */
+static inline uint64_t shm_word_load(const uint64_t *place)
+{
+#ifdef SHM_WORDS_ARE_PLAIN
+    return *place;
+#else
+    return __atomic_load_n(place, __ATOMIC_RELAXED);
+#endif
+}
+
+static inline void shm_word_store(uint64_t *place, uint64_t word)
+{
+#ifdef SHM_WORDS_ARE_PLAIN
+    *place = word;
+#else
+    __atomic_store_n(place, word, __ATOMIC_RELAXED);
+#endif
+}
+
 /* The owner's handle. The open sums are its own memory: a new owner makes them
  * again from the published rows. */
 struct shm_block_index_writer {

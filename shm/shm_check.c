@@ -140,6 +140,16 @@ static void check_standing(struct check *check, uint32_t record,
              record);
 }
 
+/* Even and the same before and after a look that failed: nobody changed it meanwhile. */
+static bool is_damaged(const struct check *check, uint32_t record)
+{
+    const _Atomic uint32_t *sequence = &check->payments.records[record].sequence;
+    struct shm_payment_snapshot s;
+    uint32_t before = atomic_load_explicit(sequence, memory_order_acquire);
+    return !(before & 1) && !shm_payments_read(&check->payments, record, &s) &&
+           atomic_load_explicit(sequence, memory_order_acquire) == before;
+}
+
 /* A record that cannot be read is in motion, or its owner was stopped or died
  * in the middle of a change (its successor will make it good), or damaged. */
 static void check_record(struct check *check, uint32_t record)
@@ -150,19 +160,18 @@ static void check_record(struct check *check, uint32_t record)
         look_later();
         readable = shm_payments_read(&check->payments, record, &s);
     }
-    if (readable && s.state != PAYMENT_FREE) {
-        check_standing(check, record, &s);
-    } else if (!readable) {
-        shm_payments_owner_get(&check->payments, record, &s);
-        bool half_changed =
-            atomic_load_explicit(&check->payments.records[record].sequence, memory_order_acquire) &
-            1;
-        check->open_records +=
-            half_changed && (s.state == PAYMENT_QUEUED || s.state == PAYMENT_SENT);
-        if (!half_changed)
-            find(check, "record %u is damaged: state %u, processor %u, or its checksum", record,
-                 (unsigned)s.state, s.processor);
+    if (readable) {
+        if (s.state != PAYMENT_FREE)
+            check_standing(check, record, &s);
+        return;
     }
+    bool damaged = is_damaged(check, record);
+    shm_payments_owner_get(&check->payments, record, &s);
+    if (damaged)
+        find(check, "record %u is damaged: state %u, processor %u, or its checksum", record,
+             (unsigned)s.state, s.processor);
+    else
+        check->open_records += s.state == PAYMENT_QUEUED || s.state == PAYMENT_SENT;
 }
 
 static int by_id(const void *left, const void *right)
@@ -203,6 +212,25 @@ static void check_claims(struct check *check)
                  claims[i].record);
 }
 
+/* A whole record that no chain leads to, although the owner has done its first turn. Until then it
+ * may be building the index, for as long as it likes: it may be stopped in the middle. It beats in
+ * its first turn, and sleeps after one. What a dead owner left of both ends before its successor
+ * clears the index: the epoch goes up, and then the sleep count. */
+static bool is_missing(const struct check *check, const struct claim *claim)
+{
+    const struct shm_presence *presence = &check->control->presence;
+    struct shm_payment_snapshot s;
+    uint64_t epoch = load(&presence->epoch);
+    uint64_t sleep = load(&check->control->sleep_count);
+    bool beats = load(&presence->beat_ms) != load(&presence->since_ms);
+    if (!(beats || (sleep & 1)) || !stands(check, claim) ||
+        shm_payments_find(&check->payments, &claim->id, &s) != SHM_PAYMENTS_MISS ||
+        !stands(check, claim))
+        return false;
+    return load(&presence->epoch) == epoch &&
+           (beats || load(&check->control->sleep_count) == sleep);
+}
+
 /* Only where an owner keeps it: a dead one's successor builds it anew. */
 static void check_index(struct check *check)
 {
@@ -213,36 +241,53 @@ static void check_index(struct check *check)
         if (shm_payments_find(&check->payments, &check->claims[i].id, &s) != SHM_PAYMENTS_MISS)
             continue;
         look_later();
-        if (stands(check, &check->claims[i]) &&
-            shm_payments_find(&check->payments, &check->claims[i].id, &s) == SHM_PAYMENTS_MISS &&
-            stands(check, &check->claims[i]))
+        if (is_missing(check, &check->claims[i]))
             find(check, "record %u is not found through the index", check->claims[i].record);
     }
 }
 
-/* After a crash `unsettled` may be too high, until the next owner counts anew. */
-static void check_unsettled(struct check *check, uint64_t sleep_before)
+/* What tells whether a lane was worked on between two looks. */
+struct stillness {
+    uint64_t sleep_count, epoch;
+    bool owned;
+};
+
+static struct stillness look_for_motion(const struct check *check)
+{
+    return (struct stillness){
+        .owned = shm_lease_is_taken(check->region, SHM_LEASE_LANE + check->lane),
+        .epoch = load(&check->control->presence.epoch),
+        .sleep_count = load(&check->control->sleep_count),
+    };
+}
+
+/* After a crash `unsettled` may be too high, until the next owner counts anew. It tells
+ * nothing if somebody was at work while the records were read: an owner that may have died since.
+ */
+static void check_unsettled(struct check *check, const struct stillness *before)
 {
     uint64_t unsettled = load(&check->control->unsettled);
-    bool still = load(&check->control->sleep_count) == sleep_before;
-    bool owned = shm_lease_is_taken(check->region, SHM_LEASE_LANE + check->lane);
-    bool asleep = still && owned && (sleep_before & 1);
+    struct stillness after = look_for_motion(check);
+    bool still = after.sleep_count == before->sleep_count && after.epoch == before->epoch &&
+                 after.owned == before->owned;
+    bool asleep = still && after.owned && (after.sleep_count & 1);
+    bool orphaned = still && !after.owned;
     if ((asleep && unsettled != check->open_records) ||
-        (still && !owned && unsettled < check->open_records))
+        (orphaned && unsettled < check->open_records))
         find(check, "%" PRIu64 " payments are counted as unsettled, but %" PRIu64 " are", unsettled,
              check->open_records);
 }
 
 static enum status check_table(struct check *check, struct explain *why)
 {
-    uint64_t sleep_before = load(&check->control->sleep_count);
+    struct stillness before = look_for_motion(check);
     shm_payments_open(&check->payments, check->region, check->lane);
     check->claims = calloc(check->payments.slots, sizeof *check->claims);
     if (!check->claims)
         return explain(why, STATUS_SYSTEM, "out of memory for the ids of lane %u", check->lane);
     for (uint32_t i = 0; i < check->payments.slots; i++)
         check_record(check, i);
-    check_unsettled(check, sleep_before);
+    check_unsettled(check, &before);
     check_index(check);
     check_claims(check);
     free(check->claims);
@@ -363,7 +408,7 @@ static bool copy_from_memory(struct check *check, struct segment *segment)
     uint64_t place = segment->number % region->places.segment_count;
     const uint64_t *words = shm_region_rows(region, check->lane) + place * rows;
     for (uint64_t i = 0; i < segment->length; i++)
-        segment->rows[i] = __atomic_load_n(&words[i], __ATOMIC_RELAXED);
+        segment->rows[i] = shm_word_load(&words[i]);
     for (uint64_t i = 0; i < slices; i++)
         shm_block_copy(&segment->slices[i],
                        &shm_region_slices(region, check->lane)[place * slices + i]);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "common/check.h"
+#include "common/crash_point.h"
 
 static bool is_asleep(uint64_t count)
 {
@@ -36,6 +37,7 @@ static bool try_write(const struct shm_doorbell *bell)
     do
         written = write(bell->fd, "", 1);
     while (written < 0 && errno == EINTR);
+    CRASH_POINT(bell_rung);
     return written == 1 || errno == EAGAIN;
 }
 
@@ -98,6 +100,7 @@ void shm_doorbell_sleep(struct shm_lane *lane)
     step_count(lane);
     /* Orders the announcement before the look at the rings: see the header. */
     atomic_thread_fence(memory_order_seq_cst);
+    CRASH_POINT(lane_asleep);
 }
 
 void shm_doorbell_awake(struct shm_lane *lane, int fd)
@@ -105,6 +108,7 @@ void shm_doorbell_awake(struct shm_lane *lane, int fd)
     char bytes[64]; /* one byte a producer and sleep: usually all of them */
     CHECK(is_asleep(atomic_load_explicit(&lane->sleep_count, memory_order_relaxed)));
     step_count(lane);
+    CRASH_POINT(lane_awake);
     while (read(fd, bytes, sizeof bytes) == (ssize_t)sizeof bytes)
         continue;
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/check.h"
+#include "common/crash_point.h"
 
 #define BITS_PER_ID 8u
 #define LINE_BITS   (SHM_FILTER_LINE_WORDS * 64u)
@@ -97,12 +98,17 @@ void shm_filter_rotate(struct shm_filter_handle *filter, int64_t now_monotonic_m
     struct shm_filter *meta = filter->meta;
     size_t words = ((size_t)filter->line_mask + 1) * SHM_FILTER_LINE_WORDS;
     memset(filter->lines[next], 0, words * sizeof(uint64_t));
+    CRASH_POINT(rotation_bits_cleared);
     /* Counts after the bits: a generation that looks empty is empty. */
     atomic_store_explicit(&meta->remembered[next], 0, memory_order_release);
+    CRASH_POINT(rotation_count_cleared);
     atomic_store_explicit(&meta->adopted_lowest_us[next], INT64_MAX, memory_order_release);
+    CRASH_POINT(rotation_adopted_cleared);
     atomic_store_explicit(&meta->started_at_monotonic_ms[next], (uint64_t)now_monotonic_ms,
                           memory_order_release);
+    CRASH_POINT(rotation_started);
     atomic_store_explicit(&meta->active, next, memory_order_release);
+    CRASH_POINT(rotation_done);
 }
 
 void shm_filter_remember(struct shm_filter_handle *filter, const struct uuid *id,
@@ -114,9 +120,14 @@ void shm_filter_remember(struct shm_filter_handle *filter, const struct uuid *id
     _Atomic int64_t *lowest = &filter->meta->adopted_lowest_us[generation];
     if (adopted_us < atomic_load_explicit(lowest, memory_order_relaxed))
         atomic_store_explicit(lowest, adopted_us, memory_order_release);
-    for (unsigned i = 0; i < SHM_FILTER_LINE_WORDS; i++)
+    CRASH_POINT_IF(adopted_us != INT64_MAX, filter_adopted_lowest);
+    for (unsigned i = 0; i < SHM_FILTER_LINE_WORDS; i++) {
         pattern.line[i] |= pattern.words[i];
+        CRASH_POINT_IF(i == SHM_FILTER_LINE_WORDS / 2, filter_bits_half);
+    }
+    CRASH_POINT(filter_bits_set);
     /* Release: the bits stand before anything that comes after, the record's FREE above all. */
     atomic_store_explicit(remembered, atomic_load_explicit(remembered, memory_order_relaxed) + 1,
                           memory_order_release);
+    CRASH_POINT(filter_remembered);
 }

@@ -7,6 +7,8 @@
  *   +-----------------+
  *   | health          |  the processors' own reports  one page
  *   +-----------------+
+ *   | operator        |  intake's stop, decisions     one page
+ *   +-----------------+
  *   | api 0           |  control page, then one ring of slots per lane
  *   | api 1 ...       |
  *   +-----------------+
@@ -20,6 +22,7 @@
  *   header          the creator; then whoever removes  `state`, release
  *   purge           holder of the purge lease          `generation`, seq_cst
  *   health          holder of the health lease         each word, release
+ *   operator        holder of the operator lease       `intake`, `request`, seq_cst
  *   api[a] control  tenant of API slot a               `tail[]`, release
  *   api[a] rings    tenant of API slot a               `tail[]`, release
  *   lane[l] control owner of lane l                    each word, as noted
@@ -52,12 +55,15 @@
 
 /* Rows of one slice, block and group of the time index: 16 of each make the next. A
  * segment of the ledger is so many whole blocks at most; its own entry is the highest
- * level. One that is not whole groups has none, and its blocks are looked at instead. */
+ * level. One that is not whole groups has none, and its blocks are looked at instead.
+ * Smaller ones are the simulator's (test/sim/step.h), which is to see full ones. */
+#ifndef SHM_BLOCK_ROWS
 #define SHM_SLICE_ROWS         256u
 #define SHM_BLOCK_ROWS         4096u
 #define SHM_GROUP_ROWS         65536u
 #define SHM_SEGMENT_BLOCKS_MAX 256u
-#define SHM_SEGMENT_ROWS_MAX   (SHM_BLOCK_ROWS * SHM_SEGMENT_BLOCKS_MAX)
+#endif
+#define SHM_SEGMENT_ROWS_MAX (SHM_BLOCK_ROWS * SHM_SEGMENT_BLOCKS_MAX)
 
 /* Rows that one unsettled payment may still need: an escape takes two. A filler
  * needs none of its own: segments begin at even rows, so one that ends with an
@@ -127,6 +133,58 @@ struct shm_health {
 };
 static_assert(sizeof(struct shm_health) == 128, "health");
 
+/* ---------------------------------------------------------------- operator */
+
+/* What a person decides about a pinned payment, having asked at the processor
+ * what has become of it (payment_protocol.h, PAYMENT_EVENT_RESOLVE). */
+enum shm_decision {
+    SHM_DECISION_SETTLED = 1, /* it stands in the processor's book */
+    SHM_DECISION_REQUEUE = 2, /* it never will: send it anew, to either processor */
+    SHM_DECISION_REJECT = 3,  /* it never will, and is not to be paid at all */
+};
+
+/* What a lane did with a decision. */
+enum shm_verdict {
+    SHM_VERDICT_DONE = 1,            /* detail: enum payment_state that it led to */
+    SHM_VERDICT_NOT_HERE = 2,        /* the lane has no record of that id */
+    SHM_VERDICT_NOT_PINNED = 3,      /* detail: enum payment_state */
+    SHM_VERDICT_BOOK_HOLDS = 4,      /* detail: the processor */
+    SHM_VERDICT_BOOK_LACKS = 5,      /* detail: the processor */
+    SHM_VERDICT_BOOK_SILENT = 6,     /* detail: the HTTP status that it answered, 0: none */
+    SHM_VERDICT_ATTEMPT_UNKNOWN = 7, /* an attempt of ours was out meanwhile and ended unknown */
+    SHM_VERDICT_OWNER_CHANGED = 8,   /* the lane has a new owner, who dropped it */
+    SHM_VERDICT_WITHDRAWN = 9,       /* the operator gave up first; nothing was done */
+};
+
+/* What a lane has begun to do about a request. Only ever goes up in one request. */
+enum shm_decision_phase {
+    SHM_DECISION_SEEN = 1,   /* waits for the answer to an attempt that is out */
+    SHM_DECISION_ASKING = 2, /* asks the processor's book */
+    SHM_DECISION_ACTING = 3, /* too late to withdraw it */
+};
+
+#define SHM_OPERATOR_NAME_SIZE   64u  /* with NUL */
+#define SHM_OPERATOR_REASON_SIZE 256u /* with NUL */
+
+/* `request` counts like a record's sequence: even = the number of the request
+ * that stands below, odd = none does (it is being written, or was withdrawn). */
+struct shm_operator {
+    _Atomic uint64_t intake; /* changes so far; odd = APIs accept nothing (shm_operator.h) */
+    uint64_t reserved_0[7];
+
+    _Atomic uint64_t request;
+    _Atomic uint64_t id_hi;
+    _Atomic uint64_t id_lo;
+    _Atomic uint64_t decision; /* enum shm_decision */
+    uint64_t reserved_1[4];
+    _Atomic uint64_t by[SHM_OPERATOR_NAME_SIZE / 8]; /* texts, filled up with NULs */
+    _Atomic uint64_t reason[SHM_OPERATOR_REASON_SIZE / 8];
+};
+static_assert(offsetof(struct shm_operator, request) == 64, "operator");
+static_assert(offsetof(struct shm_operator, by) == 128, "operator");
+static_assert(offsetof(struct shm_operator, reason) == 192, "operator");
+static_assert(sizeof(struct shm_operator) <= SHM_PAGE_SIZE, "operator");
+
 /* --------------------------------------------------------------------- API */
 
 /* One accepted payment on its way to its lane. The consumer reads a slot
@@ -168,9 +226,13 @@ struct shm_api {
     struct shm_presence presence;
     struct shm_line_counter tail[SHM_LANES_MAX]; /* payments ever pushed to ring[this api][lane] */
     _Atomic uint64_t counters[SHM_API_COUNTERS_MAX]; /* shm_counters.def */
+    /* shm_operator.intake as this tenant saw it last: whatever it accepted under an
+     * earlier value lies in the rings. Stored with release after those pushes. */
+    _Atomic uint64_t intake_seen;
 };
 static_assert(offsetof(struct shm_api, tail) == 64, "api");
 static_assert(offsetof(struct shm_api, counters) == 1088, "api");
+static_assert(offsetof(struct shm_api, intake_seen) == 1600, "api");
 static_assert(sizeof(struct shm_api) <= SHM_PAGE_SIZE, "api");
 
 /* -------------------------------------------------------------------- lane */
@@ -186,9 +248,10 @@ enum payment_state {
 };
 
 enum payment_flag {
-    PAYMENT_FLAG_UNKNOWN = 1, /* an attempt's outcome is unknown: pinned to its processor */
-    PAYMENT_FLAG_ASK = 2,     /* ask both processors for the id before binding */
-    PAYMENT_FLAG_SEEN = 4,    /* the filter knows the id: may have been counted here before */
+    PAYMENT_FLAG_UNKNOWN = 1,  /* an attempt's outcome is unknown: pinned to its processor */
+    PAYMENT_FLAG_ASK = 2,      /* ask both processors for the id before binding */
+    PAYMENT_FLAG_SEEN = 4,     /* the filter knows the id: may have been counted here before */
+    PAYMENT_FLAG_RESOLVED = 8, /* an operator has decided about it */
 };
 
 /* One payment. The sequence number is odd while the owner changes the record;
@@ -283,6 +346,17 @@ struct shm_lane {
     struct shm_line_counter
         head[SHM_API_SLOTS_MAX]; /* payments ever taken from ring[api][this lane] */
     _Atomic uint64_t counters[SHM_LANE_COUNTERS_MAX]; /* shm_counters.def */
+
+    /* What this lane does about an operator's request. Order: number and phase
+     * (seq_cst) before it acts; verdict and detail, then `answered` (release). */
+    struct {
+        _Atomic uint64_t number; /* of the request that is being seen to */
+        _Atomic uint64_t phase;  /* enum shm_decision_phase */
+        _Atomic uint64_t verdict;
+        _Atomic uint64_t detail;
+        _Atomic uint64_t answered; /* number of the last one that has its verdict */
+        uint64_t reserved[3];
+    } decision;
 };
 static_assert(offsetof(struct shm_lane, sleep_count) == 64, "lane");
 static_assert(offsetof(struct shm_lane, row_count) == 128, "lane");
@@ -290,6 +364,7 @@ static_assert(offsetof(struct shm_lane, filter) == 192, "lane");
 static_assert(offsetof(struct shm_lane, processor) == 256, "lane");
 static_assert(offsetof(struct shm_lane, head) == 384, "lane");
 static_assert(offsetof(struct shm_lane, counters) == 1408, "lane");
+static_assert(offsetof(struct shm_lane, decision) == 1920, "lane");
 static_assert(sizeof(struct shm_lane) <= SHM_PAGE_SIZE, "lane");
 
 /* ------------------------------------------------------------- ledger rows */

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/crash_point.h"
 
 static struct flock bytes(short type, unsigned first, unsigned count)
 {
@@ -58,6 +59,8 @@ static void describe(unsigned lease, char *text, size_t size)
         snprintf(text, size, "the health caller's lease");
     else if (lease == SHM_LEASE_PURGE)
         snprintf(text, size, "the purge lease");
+    else if (lease == SHM_LEASE_OPERATOR)
+        snprintf(text, size, "the operator's lease");
     else
         snprintf(text, size, "the creation lock");
 }
@@ -84,6 +87,7 @@ uint64_t shm_presence_begin(struct shm_presence *presence)
     atomic_store_explicit(&presence->pid, (uint64_t)getpid(), memory_order_relaxed);
     atomic_store_explicit(&presence->since_ms, now_ms, memory_order_relaxed);
     atomic_store_explicit(&presence->beat_ms, now_ms, memory_order_relaxed);
+    CRASH_POINT(presence_written);
     /* Pairs with the acquire of whoever shows it: the new epoch comes with the new pid. */
     atomic_store_explicit(&presence->epoch, epoch, memory_order_release);
     return epoch;

@@ -25,6 +25,7 @@ enum shm_lease {
     SHM_LEASE_CREATION = 0, /* of <name>.new, by whoever builds it (shm_region.c) */
     SHM_LEASE_PURGE = 1,    /* the purge page: one purge at a time */
     SHM_LEASE_HEALTH = 2,   /* the health page: the one caller of service-health */
+    SHM_LEASE_OPERATOR = 3, /* the operator page: one operator's request at a time */
     SHM_LEASE_API = 16,     /* + API slot: its area */
     SHM_LEASE_LANE = 64,    /* + lane: its area */
     SHM_LEASE_END = 128,

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/check.h"
+#include "common/crash_point.h"
 #include "shm/shm_archive.h"
 #include "shm/shm_ring.h"
 
@@ -71,13 +72,6 @@ unsigned shm_ledger_unpack(struct shm_row *row, const uint64_t *words, int64_t b
     }
     unpack_escape(row, words[0], words[1]);
     return 2;
-}
-
-/* A word that is read while its place may be used again; whoever reads it finds
- * out afterwards (is_given_up). */
-static uint64_t word_at(const uint64_t *place)
-{
-    return __atomic_load_n(place, __ATOMIC_RELAXED);
 }
 
 /* --------------------------------------------------------------- the owner */
@@ -175,7 +169,7 @@ static void put(struct shm_ledger_writer *writer, uint64_t at, uint64_t word)
 {
     if (at >= writer->places_end)
         drop_segment(writer);
-    __atomic_store_n(&writer->rows[at % writer->places], word, __ATOMIC_RELAXED);
+    shm_word_store(&writer->rows[at % writer->places], word);
 }
 
 static uint64_t left_in_segment(const struct shm_ledger_writer *writer)
@@ -191,11 +185,14 @@ void shm_ledger_write(struct shm_ledger_writer *writer, const struct shm_row *ro
     CHECK(fillers + count <= shm_ledger_rows_left(writer));
     if (fillers > 0)
         put(writer, at++, SHM_ROW_FILLER);
-    for (unsigned i = 0; i < count; i++)
+    for (unsigned i = 0; i < count; i++) {
         put(writer, at++, words[i]);
+        CRASH_POINT_IF(i + 1 < count, row_escape_half);
+    }
     writer->pending = *row;
     writer->pending_words = count;
     writer->filler_words = fillers;
+    CRASH_POINT(row_written);
 }
 
 static void release_row_count(struct shm_ledger_writer *writer, uint64_t row_count)
@@ -217,6 +214,7 @@ void shm_ledger_publish(struct shm_ledger_writer *writer)
     uint64_t after = at + writer->pending_words;
     shm_block_index_append(&writer->index, &writer->pending, at, after);
     release_row_count(writer, after);
+    CRASH_POINT(row_published);
 }
 
 void shm_ledger_skip_to(struct shm_ledger_writer *writer, uint64_t row)
@@ -289,8 +287,8 @@ static enum status fetch(const struct shm_region *region, unsigned lane, uint64_
     bool has_second = offset + 1 < segment_rows && row + 1 < count;
     if (row >= dropped_rows(region, lane)) {
         const uint64_t *place = shm_region_rows(region, lane) + row % region->geometry.ledger_rows;
-        words[0] = word_at(&place[0]);
-        words[1] = has_second ? word_at(&place[1]) : 0;
+        words[0] = shm_word_load(&place[0]);
+        words[1] = has_second ? shm_word_load(&place[1]) : 0;
         if (!is_given_up(region, lane, row))
             return STATUS_OK;
     }
@@ -333,18 +331,28 @@ bool shm_ledger_read(const struct shm_region *region, unsigned lane, uint64_t nu
            words > 0;
 }
 
-bool shm_ledger_read_named(const struct shm_region *region, unsigned lane, uint32_t name,
-                           struct shm_row *result)
+bool shm_ledger_find_named(const struct shm_region *region, unsigned lane, uint32_t name,
+                           uint64_t *number)
 {
     uint64_t words[2], count = published(region, lane);
     uint64_t behind = name > 0 ? (count % NAMES + NAMES - (name - 1)) % NAMES : 0;
     if (behind == 0 || behind > count) /* 0: the next row, which is not published */
         return false;
-    if (fetch(region, lane, count - behind, count, words, NULL) != STATUS_OK)
+    *number = count - behind;
+    if ((*number + 1) % region->geometry.ledger_segment_rows != 0)
+        return true; /* a filler is a segment's last word */
+    if (fetch(region, lane, *number, count, words, NULL) != STATUS_OK)
         return false;
-    if (words[0] == SHM_ROW_FILLER)
-        return shm_ledger_read(region, lane, count - behind + 1, result);
-    return unpack_fetched(words, region->base_time_ms, result) > 0;
+    *number += words[0] == SHM_ROW_FILLER;
+    return *number < count;
+}
+
+bool shm_ledger_read_named(const struct shm_region *region, unsigned lane, uint32_t name,
+                           struct shm_row *result)
+{
+    uint64_t number;
+    return shm_ledger_find_named(region, lane, name, &number) &&
+           shm_ledger_read(region, lane, number, result);
 }
 
 /* A window as plain rows can tell it: their words without the processor lie from
@@ -392,6 +400,8 @@ struct plain_sums {
  * 0.77 with branches). The sanitizers cannot start a program with clones. */
 #if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define FAST_SCAN __attribute__((optimize("O3"), target_clones("avx2", "default")))
+#elif defined(SHM_WORDS_ARE_PLAIN)
+#define FAST_SCAN
 #else
 #define FAST_SCAN __attribute__((optimize("O3"), no_sanitize("thread")))
 #endif
@@ -438,12 +448,12 @@ static void scan_escapes(const struct part *part, uint64_t from, uint64_t to,
 {
     struct shm_row row;
     for (uint64_t at = from; at < to; at++) {
-        uint64_t first = word_at(&part->rows[at]);
+        uint64_t first = shm_word_load(&part->rows[at]);
         /* The second word may lie in the next block, never above the count. */
         if ((first & ESCAPE_SECOND) != SHM_ROW_ESCAPE || first == SHM_ROW_FILLER ||
             at + 1 >= part->to)
             continue;
-        unpack_escape(&row, first, word_at(&part->rows[at + 1]));
+        unpack_escape(&row, first, shm_word_load(&part->rows[at + 1]));
         if (!is_inside(window, row.requested_at_us))
             continue;
         totals->payments[row.processor]++;
@@ -678,6 +688,23 @@ enum status shm_ledger_sum_or_say(const struct shm_region *region, const struct 
             return status;
     }
     return explain(why, STATUS_BUSY, "purges keep changing what is to be summed");
+}
+
+enum status shm_ledger_extents(const struct shm_region *region,
+                               struct shm_extent extents[SHM_LANES_MAX])
+{
+    const _Atomic uint64_t *generation = &shm_region_purge(region)->generation;
+    for (int tries = 0; tries < SUM_TRIES_MAX; tries++) {
+        uint64_t before = atomic_load_explicit(generation, memory_order_seq_cst);
+        for (unsigned lane = 0; lane < region->geometry.lanes; lane++) {
+            struct view view = {0};
+            (void)view_lane(region, lane, before, &view);
+            extents[lane] = (struct shm_extent){view.first, view.count};
+        }
+        if (atomic_load_explicit(generation, memory_order_seq_cst) == before)
+            return STATUS_OK;
+    }
+    return STATUS_BUSY;
 }
 
 unsigned shm_ledger_budget(const struct shm_region *region, unsigned lane)

@@ -111,6 +111,11 @@ enum status shm_ledger_read_or_say(const struct shm_region *, unsigned lane, uin
 /* Is there a row, and can it be read here? */
 bool shm_ledger_read(const struct shm_region *, unsigned lane, uint64_t number, struct shm_row *);
 
+/* The number of the published row of that name: an escape's first word, also where a
+ * filler before it was named. false: not published, or it cannot be read here. */
+bool shm_ledger_find_named(const struct shm_region *, unsigned lane, uint32_t name,
+                           uint64_t *number);
+
 /* Read the published row of that name; an escape that a filler comes before is
  * named by the filler. */
 bool shm_ledger_read_named(const struct shm_region *, unsigned lane, uint32_t name,
@@ -157,6 +162,16 @@ static inline enum status shm_ledger_sum(const struct shm_region *region,
 {
     return shm_ledger_sum_or_say(region, window, totals, NULL);
 }
+
+/* The rows of one lane that count: first..end - 1. */
+struct shm_extent {
+    uint64_t first, end;
+};
+
+/* Which rows of each lane count, at one purge generation: those of a summary that is
+ * made at the same time. They never change, whatever is settled or purged later.
+ * STATUS_BUSY as above. */
+enum status shm_ledger_extents(const struct shm_region *, struct shm_extent extents[SHM_LANES_MAX]);
 
 /* Payments that one API slot may accept for one lane after one look. */
 #define SHM_LEDGER_BUDGET 64u

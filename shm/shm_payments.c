@@ -1,6 +1,7 @@
 #include "shm/shm_payments.h"
 
 #include "common/check.h"
+#include "common/crash_point.h"
 
 /* The owner is in the middle of a change for some tens of nanoseconds. */
 #define READ_TRIES_MAX 64
@@ -188,7 +189,9 @@ void shm_payments_fill(struct shm_payments *payments, uint32_t record, const str
     RELEASE(r->flags, (uint8_t)flags);
     RELEASE(r->refusals, 0);
     RELEASE(r->id_hi, id->hi);
+    CRASH_POINT(record_id_half);
     RELEASE(r->id_lo, id->lo);
+    CRASH_POINT(record_id_written);
     RELEASE(r->amount_cents, amount_cents);
     RELEASE(r->accepted_at_ms, accepted_at_ms);
     RELEASE(r->requested_at_us, 0);
@@ -196,6 +199,7 @@ void shm_payments_fill(struct shm_payments *payments, uint32_t record, const str
     RELEASE(r->attempts, 0);
     RELEASE(r->epoch, 0);
     RELEASE(r->purge_generation, purge_generation);
+    CRASH_POINT(record_unchecked);
     RELEASE(r->checksum, shm_payment_checksum(id, amount_cents, accepted_at_ms, purge_generation));
 }
 
@@ -210,6 +214,7 @@ void shm_payments_index_add(struct shm_payments *payments, uint32_t record)
     struct uuid id = id_of(&payments->records[record]);
     _Atomic uint32_t *head = head_of(payments, &id);
     RELEASE(payments->next[record], atomic_load_explicit(head, memory_order_relaxed));
+    CRASH_POINT(index_linked);
     /* Pairs with the acquire in shm_payments_find: whoever comes here finds the
      * rest of the chain behind it. */
     RELEASE(*head, record + 1);
@@ -236,6 +241,7 @@ static void make_even(struct shm_payment *record)
     uint32_t sequence = atomic_load_explicit(&record->sequence, memory_order_relaxed);
     if (sequence & 1)
         RELEASE(record->sequence, sequence + 1);
+    CRASH_POINT_IF(sequence & 1, sequence_made_even);
 }
 
 enum status shm_payments_rebuild(struct shm_payments *payments, struct explain *why)
@@ -243,6 +249,7 @@ enum status shm_payments_rebuild(struct shm_payments *payments, struct explain *
     enum status status = STATUS_OK;
     for (uint32_t i = 0; i <= payments->heads_mask; i++)
         RELEASE(payments->heads[i], 0);
+    CRASH_POINT(index_cleared);
     for (uint32_t i = 0; i < payments->slots; i++) {
         struct shm_payment_snapshot s;
         uint32_t checksum = copy(&payments->records[i], &s);
@@ -251,6 +258,7 @@ enum status shm_payments_rebuild(struct shm_payments *payments, struct explain *
             make_even(&payments->records[i]);
         if (whole && s.state != PAYMENT_FREE)
             shm_payments_index_add(payments, i);
+        CRASH_POINT_IF(s.state != PAYMENT_FREE, index_record_visited);
         if (!whole && status == STATUS_OK)
             status = explain(why, STATUS_DAMAGED,
                              "record %u of the payment table is damaged: state %u, processor %u, "

@@ -9,13 +9,16 @@
 #include "common/status.h"
 #include "shm/shm_layout.h"
 
-/* Limits of a geometry. The slots and lanes have theirs in shm_layout.h. */
+/* Limits of a geometry. The slots and lanes have theirs in shm_layout.h. The least ones are lower
+ * in the simulator (test/sim/step.h). */
+#ifndef SHM_RING_SLOTS_MIN
 #define SHM_RING_SLOTS_MIN    64u /* one page of slots */
-#define SHM_RING_SLOTS_MAX    1048576u
 #define SHM_PAYMENT_SLOTS_MIN 64u
+#define SHM_HORIZON_MIN       64u
+#endif
+#define SHM_RING_SLOTS_MAX    1048576u
 #define SHM_PAYMENT_SLOTS_MAX 4194304u
 #define SHM_LEDGER_ROWS_MAX   2147483648u
-#define SHM_HORIZON_MIN       64u
 #define SHM_HORIZON_MAX       268435456u
 
 /* Bits of one generation of the filter per id that it is to remember: with 8
@@ -23,7 +26,7 @@
 #define SHM_FILTER_BITS_PER_ID 16u
 #define SHM_FILTER_LINE_WORDS  8u /* a line is 64 bytes, 512 bits */
 
-/* Offsets are bytes; those of the header, purge and health pages are constants. */
+/* Offsets are bytes; those of the pages before them are constants. */
 struct shm_places {
     uint64_t api_offset;  /* of slot 0 */
     uint64_t api_stride;  /* control page + rings, a page multiple */
@@ -49,8 +52,9 @@ struct shm_places {
     uint32_t segment_count;
 };
 
-#define SHM_PURGE_OFFSET  SHM_PAGE_SIZE
-#define SHM_HEALTH_OFFSET (2u * SHM_PAGE_SIZE)
+#define SHM_PURGE_OFFSET    SHM_PAGE_SIZE
+#define SHM_HEALTH_OFFSET   (2u * SHM_PAGE_SIZE)
+#define SHM_OPERATOR_OFFSET (3u * SHM_PAGE_SIZE)
 
 /* Segments that a ledger must have in memory before any is filed: one is being
  * written, one is being filed, and one is what a slow disk has for time. */

@@ -14,6 +14,7 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "shm/shm_lease.h"
 #include "shm/shm_ring.h"
 
@@ -166,6 +167,7 @@ static void fill(const struct shm_region *half, const uint64_t region_id[2])
     header->ledger_id_hi = region_id[0]; /* a ledger that begins with this region */
     header->ledger_id_lo = region_id[1];
     header->created_at_monotonic_ms = now_monotonic_ms;
+    CRASH_POINT(region_header_written);
     for (unsigned i = 0; i < half->geometry.lanes; i++) {
         struct shm_lane *lane = shm_region_lane(half, i);
         atomic_init(&lane->lowest_bound_us, INT64_MAX);
@@ -204,6 +206,7 @@ static enum status map_and_fill(struct shm_region *half, const struct shm_region
     read_header(half);
     if (seed)
         status = seed->seed(half, seed->context, why);
+    CRASH_POINT(region_filled);
     /* Pairs with the acquire of an attacher. */
     if (status == STATUS_OK)
         atomic_store_explicit(&shm_region_header(half)->state, SHM_REGION_READY,
@@ -225,6 +228,7 @@ static enum status make_bells(const struct shm_region *half, struct explain *why
             return explain(why, STATUS_SYSTEM, "the old %s cannot be removed: %m", path);
         if (mkfifo(path, 0600) != 0)
             return explain(why, STATUS_SYSTEM, "the FIFO %s cannot be made: %m", path);
+        CRASH_POINT(region_bell_made);
     }
     return STATUS_OK;
 }
@@ -243,6 +247,7 @@ static enum status give_name(const struct shm_region *half, const char *new_path
 {
     char path[SHM_REGION_PATH_SIZE];
     object_path(path, half->name);
+    CRASH_POINT(region_bells_made);
     if (link(new_path, path) == 0)
         return STATUS_OK;
     enum status status = errno == EEXIST ? STATUS_EXISTS : STATUS_SYSTEM;
@@ -257,6 +262,7 @@ static enum status build(struct shm_region *half, const char *new_path,
     enum status status = refuse_existing(half->name, why);
     if (status == STATUS_OK)
         status = allocate(half, why);
+    CRASH_POINT_IF(status == STATUS_OK, region_allocated);
     if (status == STATUS_OK)
         status = map_and_fill(half, seed, why);
     if (status == STATUS_OK)
@@ -291,7 +297,9 @@ enum status shm_region_create_seeded(const char *name, const struct shm_geometry
     status = lock_fresh_half(&half, new_path, why);
     if (status != STATUS_OK)
         return status;
+    CRASH_POINT(region_half_locked);
     status = build(&half, new_path, seed, why);
+    CRASH_POINT_IF(status == STATUS_OK, region_linked);
     unlink(new_path);
     close(half.fd);
     return status;
@@ -505,6 +513,11 @@ enum status shm_region_open_purge(struct shm_region *region, struct explain *why
     return open_area(region, shm_region_purge(region), SHM_PAGE_SIZE, why);
 }
 
+enum status shm_region_open_operator(struct shm_region *region, struct explain *why)
+{
+    return open_area(region, shm_region_operator(region), SHM_PAGE_SIZE, why);
+}
+
 void shm_region_close_api(struct shm_region *region, unsigned api_slot)
 {
     close_area(region, shm_region_api(region, api_slot), region->places.api_stride);
@@ -523,6 +536,11 @@ void shm_region_close_health(struct shm_region *region)
 void shm_region_close_purge(struct shm_region *region)
 {
     close_area(region, shm_region_purge(region), SHM_PAGE_SIZE);
+}
+
+void shm_region_close_operator(struct shm_region *region)
+{
+    close_area(region, shm_region_operator(region), SHM_PAGE_SIZE);
 }
 
 /* ----------------------------------------------------------------- removal */
@@ -564,7 +582,7 @@ static enum status mark_removed(struct shm_region *region, struct explain *why)
 /* The name goes last: as long as it is there no creator touches the bells. */
 static enum status unlink_all(const struct shm_region *region, struct explain *why)
 {
-    char path[SHM_REGION_PATH_SIZE];
+    char path[SHM_REGION_PATH_SIZE], new_path[SHM_REGION_PATH_SIZE];
     object_path(path, region->name);
     if (!is_named(region->fd, path))
         return explain(why, STATUS_NOT_FOUND, "another process removed region %s first",
@@ -573,14 +591,23 @@ static enum status unlink_all(const struct shm_region *region, struct explain *w
         char bell[SHM_REGION_PATH_SIZE];
         shm_region_bell_path(region->name, lane, bell, sizeof bell);
         unlink(bell);
+        CRASH_POINT(region_bell_gone);
     }
-    if (unlink(path) == 0)
+    CRASH_POINT(region_bells_gone);
+    /* Its creator died after naming it: the same file, and as long as it has a name, memory. */
+    half_path(new_path, region->name);
+    if (is_named(region->fd, new_path))
+        unlink(new_path);
+    bool gone = unlink(path) == 0;
+    CRASH_POINT_IF(gone, region_unnamed);
+    if (gone)
         return STATUS_OK;
     return explain(why, STATUS_SYSTEM, "%s cannot be removed: %m", path);
 }
 
 static enum status remove_leased(struct shm_region *region, bool force, struct explain *why)
 {
+    CRASH_POINT(removal_leased);
     enum status status = map_and_verify(region, true, why);
     if (status == STATUS_OK && !force)
         status = refuse_open_payments(region, why);
@@ -588,6 +615,7 @@ static enum status remove_leased(struct shm_region *region, bool force, struct e
         return unlink_all(region, why); /* not understood, but meant: nothing to mark */
     if (status == STATUS_OK)
         status = mark_removed(region, why);
+    CRASH_POINT_IF(status == STATUS_OK, region_marked_removed);
     return status == STATUS_OK ? unlink_all(region, why) : status;
 }
 
@@ -638,6 +666,11 @@ struct shm_purge *shm_region_purge(const struct shm_region *region)
 struct shm_health *shm_region_health(const struct shm_region *region)
 {
     return at(region->base, SHM_HEALTH_OFFSET);
+}
+
+struct shm_operator *shm_region_operator(const struct shm_region *region)
+{
+    return at(region->base, SHM_OPERATOR_OFFSET);
 }
 
 struct shm_api *shm_region_api(const struct shm_region *region, unsigned api_slot)

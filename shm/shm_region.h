@@ -113,16 +113,19 @@ enum status shm_region_open_api(struct shm_region *, unsigned api_slot, struct e
 enum status shm_region_open_lane(struct shm_region *, unsigned lane, struct explain *why);
 enum status shm_region_open_health(struct shm_region *, struct explain *why);
 enum status shm_region_open_purge(struct shm_region *, struct explain *why);
+enum status shm_region_open_operator(struct shm_region *, struct explain *why);
 void shm_region_close_api(struct shm_region *, unsigned api_slot);
 void shm_region_close_lane(struct shm_region *, unsigned lane);
 void shm_region_close_health(struct shm_region *);
 void shm_region_close_purge(struct shm_region *);
+void shm_region_close_operator(struct shm_region *);
 
 /* Where things are in this process. CHECKs the slot, lane and generation. What
  * is not open is read-only: the pointer's type does not say so, the page does. */
 struct shm_header *shm_region_header(const struct shm_region *);
 struct shm_purge *shm_region_purge(const struct shm_region *);
 struct shm_health *shm_region_health(const struct shm_region *);
+struct shm_operator *shm_region_operator(const struct shm_region *);
 struct shm_api *shm_region_api(const struct shm_region *, unsigned api_slot);
 struct shm_ring_slot *shm_region_ring_slots(const struct shm_region *, unsigned api_slot,
                                             unsigned lane);

@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #include "common/check.h"
+#include "common/crash_point.h"
 #include "common/uuid.h"
 #include "shm/shm_region.h"
 
@@ -100,12 +101,15 @@ static inline bool shm_ring_try_push(struct shm_ring_producer *ring,
     struct shm_ring_slot *slot = &ring->slots[ring->local_tail & ring->mask];
     /* Release, for a searching third party only: pairs with the acquires in shm_ring_find. */
     atomic_store_explicit(&slot->id_hi, entry->id.hi, memory_order_release);
+    CRASH_POINT(ring_id_half);
     atomic_store_explicit(&slot->id_lo, entry->id.lo, memory_order_release);
     atomic_store_explicit(&slot->amount_cents, entry->amount_cents, memory_order_release);
     atomic_store_explicit(&slot->accepted_at_ms, entry->accepted_at_ms, memory_order_release);
     atomic_store_explicit(&slot->purge_generation, entry->purge_generation, memory_order_release);
+    CRASH_POINT(ring_slot_filled);
     /* Pairs with the acquire in shm_ring_consumer_refresh. */
     atomic_store_explicit(ring->tail, ++ring->local_tail, memory_order_release);
+    CRASH_POINT(ring_published);
     return true;
 }
 

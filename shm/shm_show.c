@@ -10,6 +10,7 @@
 #include "shm/shm_health.h"
 #include "shm/shm_lease.h"
 #include "shm/shm_ledger.h"
+#include "shm/shm_operator.h"
 #include "shm/shm_payments.h"
 #include "shm/shm_ring.h"
 
@@ -159,6 +160,13 @@ static const char *sum_group(unsigned sum)
     return sum >= SUM_STATES && sum < SUM_COUNTERS ? "records." : "";
 }
 
+/* How far the lane is with an operator's decision (enum shm_decision_phase); 0: none is open. */
+static int deciding(const struct shm_lane *lane)
+{
+    bool open = load(&lane->decision.number) != load(&lane->decision.answered);
+    return open ? (int)load(&lane->decision.phase) : 0;
+}
+
 static void put_lane(const struct shm_region *region, unsigned lane, uint64_t totals[SUMS],
                      FILE *out)
 {
@@ -170,6 +178,7 @@ static void put_lane(const struct shm_region *region, unsigned lane, uint64_t to
     fprintf(out, "lane.%u.beat_age %" PRId64 "\n", lane,
             age_ms(load(&control->presence.beat_ms), clock_wall_ms()));
     fprintf(out, "lane.%u.asleep %" PRIu64 "\n", lane, load(&control->sleep_count) & 1);
+    fprintf(out, "lane.%u.deciding %d\n", lane, deciding(control));
     fprintf(out, "lane.%u.purge_applied %" PRIu64 "\n", lane, load(&control->purge_applied));
     fprintf(out, "lane.%u.remembers_since_age %" PRId64 "\n", lane, remembers_since_ms(control));
     fprintf(out, "lane.%u.ledger_used_percent %u\n", lane, shm_ledger_used_percent(region, lane));
@@ -215,6 +224,7 @@ static void put_region(const struct shm_region *region, FILE *out)
     fprintf(out, "region.ledger_segment_rows %u\nregion.ledger_id %016" PRIx64 "%016" PRIx64 "\n",
             g->ledger_segment_rows, region->ledger_id_hi, region->ledger_id_lo);
     fprintf(out, "purge.generation %" PRIu64 "\n", load(&shm_region_purge(region)->generation));
+    fprintf(out, "intake.stopped %d\n", shm_operator_is_stopped(shm_operator_intake(region)));
 }
 
 static const struct shm_window always = {.from_us = INT64_MIN, .to_us = INT64_MAX};
@@ -354,6 +364,8 @@ static void show_region(const struct shm_region *region, FILE *out)
         "%u, horizons of %u ids\n",
         g->api_slots, g->lanes, g->ring_slots, g->payment_slots, g->ledger_rows,
         g->ledger_segment_rows, g->horizon_payments);
+    if (shm_operator_is_stopped(shm_operator_intake(region)))
+        fputs("  INTAKE IS STOPPED: payringctl drain --resume opens it again\n", out);
 }
 
 static void show_processor(const struct shm_region *region, unsigned processor,
@@ -396,18 +408,29 @@ void shm_show(const struct shm_region *region, FILE *out)
 
 /* ------------------------------------------------------------------- lists */
 
-static void list_flags(unsigned flags, FILE *out)
+const char *shm_show_flag_name(unsigned flag)
 {
-    static const struct {
-        unsigned flag;
-        const char *name;
-    } names[] = {
-        {PAYMENT_FLAG_UNKNOWN, "unknown"}, {PAYMENT_FLAG_ASK, "ask"}, {PAYMENT_FLAG_SEEN, "seen"}};
+    switch (flag) {
+    case PAYMENT_FLAG_UNKNOWN:
+        return "unknown";
+    case PAYMENT_FLAG_ASK:
+        return "ask";
+    case PAYMENT_FLAG_SEEN:
+        return "seen";
+    case PAYMENT_FLAG_RESOLVED:
+        return "resolved";
+    default:
+        return NULL;
+    }
+}
+
+void shm_show_flags(unsigned flags, FILE *out)
+{
     const char *separator = "";
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (!(flags & names[i].flag))
+    for (unsigned flag = 1; flag <= UINT8_MAX; flag <<= 1) {
+        if (!(flags & flag) || !shm_show_flag_name(flag))
             continue;
-        fprintf(out, "%s%s", separator, names[i].name);
+        fprintf(out, "%s%s", separator, shm_show_flag_name(flag));
         separator = ",";
     }
     if (!*separator)
@@ -425,7 +448,7 @@ static void list_record(const struct shm_payment_snapshot *s, FILE *out)
     fprintf(out, "%s\t%" PRId64 "\t%s\t%s\t%" PRId64 "\t%" PRId64 "\t", id, s->amount_cents,
             shm_payments_state_name(s->state), bound ? shm_show_processor_name(s->processor) : "-",
             bound ? s->requested_at_us : 0, s->accepted_at_ms);
-    list_flags(s->flags, out);
+    shm_show_flags(s->flags, out);
     fprintf(out, "\t%u\n", s->attempts);
 }
 

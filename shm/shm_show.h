@@ -30,4 +30,10 @@ enum status shm_show_rows(const struct shm_region *, FILE *, struct explain *why
 
 const char *shm_show_processor_name(unsigned processor);
 
+/* "unknown", "ask", ... of one flag of a record; NULL: there is no such flag. */
+const char *shm_show_flag_name(unsigned flag);
+
+/* The names of all that are set with commas between, "-" for none. */
+void shm_show_flags(unsigned flags, FILE *);
+
 #endif

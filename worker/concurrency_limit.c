@@ -7,6 +7,7 @@ enum {
     DIP_MEASURE_US = 100000, /* or as many as come in this time: a dip is lost throughput */
     DIP_ANSWERS_LEAST = 4,
     DRAIN_GRACE_US = 50000,     /* on top of twice the mean latency */
+    MEASURE_LATENCIES = 4,      /* two in flight give the least number of answers in two */
     ROUNDS_OVER_SUSPICIOUS = 8, /* halving the surplus so often removes any queue of ours */
     LATENCIES_BETWEEN_DIPS = 32,
     DOUBLING_PART = 5, /* doubling goes on until a fifth waits: a handful of samples is noisy */
@@ -100,7 +101,7 @@ static void enter_dip(struct concurrency_limit *limit, int64_t now_us,
 {
     limit->phase = CONCURRENCY_DRAIN;
     limit->resume = resume;
-    limit->drain_deadline_us = now_us + 2 * limit->load.mean_us + DRAIN_GRACE_US;
+    limit->dip_deadline_us = now_us + 2 * limit->load.mean_us + DRAIN_GRACE_US;
 }
 
 static void go_on(struct concurrency_limit *limit, int64_t now_us, enum concurrency_phase phase)
@@ -111,15 +112,18 @@ static void go_on(struct concurrency_limit *limit, int64_t now_us, enum concurre
 }
 
 /* The measured base replaces the known one, upwards too. If none of ours waited, the latencies are
- * a delay: the limit was right and the room beyond it is unknown, so double on after a suspicion.
+ * a delay: the limit was right and the room beyond it is unknown, so double on after a suspicion,
+ * and after a regular dip that finds more than twice the base (few in flight raise no suspicion).
  * If a queue stood it goes, but at most half of the limit: it may have been one long hiccup. */
 static void finish_dip(struct concurrency_limit *limit, int64_t now_us)
 {
+    int64_t base_before_us = limit->base_us;
     learn_base(limit, limit->round.latency_sum_us / limit->round.count);
     limit->dip_us = now_us;
     int64_t surplus = waiting(limit);
     if (surplus <= CONCURRENCY_LIMIT_WAITING_HIGH) {
-        go_on(limit, now_us, limit->resume);
+        bool is_slower = base_before_us > 0 && limit->base_us > 2 * base_before_us;
+        go_on(limit, now_us, is_slower ? CONCURRENCY_SLOW_START : limit->resume);
         return;
     }
     int64_t work = limit->load.in_flight - surplus + CONCURRENCY_LIMIT_WAITING_LOW;
@@ -182,16 +186,23 @@ static void finish_round(struct concurrency_limit *limit, int64_t now_us)
         grow(limit);
 }
 
-/* A crowd that does not leave (payments asleep in a delay that has been lifted since) must not hold
- * the lane at a dip's level: give up, the next dip may be luckier. */
+/* A crowd that does not leave (payments asleep in a delay that has been lifted since, or lost) must
+ * not hold the lane at a dip's level: the next dip may be luckier. */
+static void give_up(struct concurrency_limit *limit, int64_t now_us)
+{
+    limit->dip_us = now_us;
+    go_on(limit, now_us, CONCURRENCY_STEADY);
+}
+
 static void drain(struct concurrency_limit *limit, int64_t now_us, int in_flight)
 {
     if (in_flight - 1 <= dip_level(limit)) {
         limit->phase = CONCURRENCY_MEASURE;
+        limit->dip_deadline_us =
+            now_us + MEASURE_LATENCIES * limit->load.mean_us + DIP_MEASURE_US + DRAIN_GRACE_US;
         round_start(limit, now_us);
-    } else if (now_us >= limit->drain_deadline_us) {
-        limit->dip_us = now_us;
-        go_on(limit, now_us, CONCURRENCY_STEADY);
+    } else if (now_us >= limit->dip_deadline_us) {
+        give_up(limit, now_us);
     }
 }
 
@@ -231,6 +242,12 @@ void concurrency_limit_answered(struct concurrency_limit *limit, int64_t sent_us
         finish_round(limit, now_us);
     if (!dips(limit) && dip_is_due(limit, now_us))
         enter_dip(limit, now_us, limit->phase);
+}
+
+void concurrency_limit_pass(struct concurrency_limit *limit, int64_t now_us)
+{
+    if (dips(limit) && now_us >= limit->dip_deadline_us)
+        give_up(limit, now_us);
 }
 
 void concurrency_limit_shed(struct concurrency_limit *limit, int64_t sent_us, int64_t now_us)

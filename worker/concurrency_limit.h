@@ -27,7 +27,8 @@
  * outgrow the known base, because then either the delay has changed (the base rises to it, the
  * limit stays and doubles on) or a queue has built up (the base stays, the limit drops to what the
  * processor really worked on, by half at most at a time). A lane that has so little in flight
- * anyway needs no dip.
+ * anyway needs no dip. A dip that does not come to its end in time is given up: payments that are
+ * never answered neither leave nor let anything be timed.
  *
  * Pure: time comes in, monotonic microseconds; nothing is allocated, no floating point. One writer,
  * the lane's thread. A crash loses the estimate only: the next owner starts at
@@ -94,7 +95,7 @@ struct concurrency_limit {
     int64_t base_us;               /* 0: not known yet */
     int64_t cut_us;                /* last multiplicative cut */
     int64_t dip_us;                /* last dip, or what was as good as one */
-    int64_t drain_deadline_us;     /* a crowd that has not left by then is not waited for */
+    int64_t dip_deadline_us;       /* a dip that has not ended by then is given up */
     struct concurrency_round round;
     struct concurrency_load load;
 };
@@ -111,6 +112,10 @@ void concurrency_limit_init(struct concurrency_limit *limit, int floor, int max,
  */
 void concurrency_limit_answered(struct concurrency_limit *limit, int64_t sent_us, int64_t now_us,
                                 int in_flight);
+
+/* Time has passed, with or without answers: a dip ends even if nothing ever answers again. To be
+ * called before concurrency_limit_now is believed, as often as anybody waits for it. */
+void concurrency_limit_pass(struct concurrency_limit *limit, int64_t now_us);
 
 /* The processor asked for less (429) or did not answer in time: halve, at once.
  *

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "common/log.h"
 #include "shm/shm_health.h"
 #include "shm/shm_lease.h"
@@ -51,6 +52,7 @@ static void on_completion(void *context, const struct upstream_completion *compl
         .checked_at_monotonic_ms = (uint64_t)clock_monotonic_ms(),
     };
     shm_health_publish(health->region, processor, &report);
+    CRASH_POINT(health_reported);
     if (first || before.failing != report.failing)
         LOG_INFO("health", "processor=%s failing=%d min_response_ms=%lld",
                  processor_names[processor], (int)report.failing,
@@ -67,7 +69,9 @@ static int64_t call_those_due(struct health *health)
         int64_t due = called_at ? (int64_t)called_at + health->interval_ms : now;
         if (due <= now && !health->in_flight[p]) {
             shm_health_note_call(health->region, p, (uint64_t)now);
+            CRASH_POINT(health_call_noted);
             health->in_flight[p] = upstream_try_health(health->upstream, (int)p, p);
+            CRASH_POINT(health_call_made);
             due = now + health->interval_ms;
         }
         int64_t left = due > now ? due - now : health->interval_ms;
@@ -80,6 +84,7 @@ static bool become_caller(struct health *health)
 {
     if (shm_lease_try_take(health->region, SHM_LEASE_HEALTH) != STATUS_OK)
         return false;
+    CRASH_POINT(health_leased);
     if (!shm_region_is_current(health->region)) {
         shm_lease_give_back(health->region, SHM_LEASE_HEALTH);
         return false; /* another region's caller may be at work */

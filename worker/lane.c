@@ -6,6 +6,7 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "common/log.h"
 #include "shm/shm_doorbell.h"
 #include "shm/shm_lease.h"
@@ -37,7 +38,7 @@ static void beat(struct lane *lane)
 static bool has_news(struct lane *lane)
 {
     struct shm_ring_entry entry;
-    if (is_stopping(lane) || lane_purge_is_due(lane))
+    if (is_stopping(lane) || lane_purge_is_due(lane) || lane_decision_is_due(lane))
         return true;
     for (unsigned api = 0; !lane->full && api < lane->region->geometry.api_slots; api++)
         if (shm_ring_peek(&lane->memory.rings[api], &entry))
@@ -83,7 +84,7 @@ static void watch_ledger(struct lane *lane)
     lane->ledger_warned = warned;
 }
 
-/* One turn: a purge, what has come, what is new, what may go. */
+/* One turn: a purge, what has come, what is new, what a person wants, what may go. */
 static void turn(struct lane *lane)
 {
     bool sent = false;
@@ -95,6 +96,7 @@ static void turn(struct lane *lane)
     upstream_perform(lane->upstream, lane_on_completion, lane);
     watch_ledger(lane);
     busy |= lane_take_in(lane);
+    busy |= lane_decide(lane);
     int64_t look_again_us = lane_dispatch(lane, &sent);
     beat(lane);
     if (!busy && !sent)
@@ -154,6 +156,7 @@ static enum status prepare(struct lane *lane, unsigned number, struct explain *w
     lane->bell_fd = shm_doorbell_listen(lane->region, number, why);
     if (lane->bell_fd < 0)
         return STATUS_SYSTEM;
+    CRASH_POINT(lane_bell_opened);
     lane->upstream = upstream_create(&upstream, why);
     if (!lane->upstream)
         return STATUS_SYSTEM;

@@ -35,6 +35,10 @@ enum status lane_start(struct lane **lane, struct shm_region *, unsigned number,
  * stop_timeout_ms. What is left unsettled is its successor's. Never waits. */
 void lane_request_stop(struct lane *);
 
+/* Descriptors that a lane may have open at once: a connection for each request that may be in
+ * flight, and what it needs besides. */
+unsigned lane_descriptors_max(const struct lane_settings *);
+
 /* Wait for its end and free it. The lease is still the caller's to give back. */
 void lane_join(struct lane *);
 

@@ -2,6 +2,7 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "common/log.h"
 #include "shm/shm_health.h"
 #include "worker/lane_internal.h"
@@ -11,6 +12,9 @@
 
 /* After another lane's probe was in the way: look again soon, each lane at a time of its own. */
 #define PROBE_RETRY_US 5000
+
+/* A lane's doorbell, and what libcurl opens for itself: its waker, a resolver's pair of sockets. */
+#define DESCRIPTORS_BESIDES 8
 
 const char *const lane_processor_names[SHM_PROCESSORS] = {"default", "fallback"};
 
@@ -89,7 +93,11 @@ static struct routing_processor facts_of(const struct lane *lane, unsigned proce
     struct routing_processor facts =
         processor_view_facts(&lane->views[processor], lane->now_us,
                              lane_queues_oldest_sent_us(&lane->queues, processor));
-    if (facts.in_flight >= lane->settings.in_flight_max && facts.probe_after_us == 0)
+    if (lane->views[processor].in_flight < lane->settings.in_flight_max)
+        return facts;
+    if (facts.limit > facts.in_flight) /* what is overtaken has its transfer still */
+        facts.limit = facts.in_flight;
+    if (facts.probe_after_us == 0)
         facts.probe_after_us = ROUTING_ASK_AGAIN_MAX_US;
     return facts;
 }
@@ -103,6 +111,7 @@ static bool claim_probe(struct lane *lane, unsigned processor)
     uint64_t now_ms = (uint64_t)lane->now_us / 1000;
     _Atomic uint64_t *own = &own_page(lane, processor)->probing_since_ms;
     atomic_store_explicit(own, now_ms, memory_order_seq_cst);
+    CRASH_POINT(probe_claimed);
     for (unsigned i = 0; i < lane->region->geometry.lanes; i++) {
         if (i == lane->memory.number)
             continue;
@@ -143,6 +152,7 @@ void lane_send_post(struct lane *lane, uint32_t slot, unsigned processor)
 {
     struct payment_view payment = lane_memory_view(&lane->memory, slot);
     lane_memory_note_attempt(&lane->memory, slot);
+    CRASH_POINT(post_noted);
     lane_memory_count(&lane->memory, SHM_LANE_COUNTER_posts);
     processor_view_sent(&lane->views[processor], lane->now_us);
     lane_queues_depart(&lane->queues, slot, processor, lane->now_us);
@@ -150,10 +160,18 @@ void lane_send_post(struct lane *lane, uint32_t slot, unsigned processor)
     if (!upstream_try_post(lane->upstream, (int)processor, ticket_of(lane, slot), &payment.id,
                            payment.amount_cents, payment.requested_at_us / 1000))
         not_begun(lane, slot, processor, UPSTREAM_POST);
+    CRASH_POINT(post_begun);
 }
 
-void lane_note_answer(struct lane *lane, uint32_t slot,
-                      const struct upstream_completion *completion)
+/* An outcome that is unknown again, of a payment alone: the processor has answered others since it
+ * failed at this one. Whatever it is that it dislikes, it says nothing of the others' chances. */
+static bool is_disliked(const struct processor_view *view, const struct lane_slot *slot)
+{
+    return slot->unknown_us != 0 && view->succeeded_us > slot->unknown_us;
+}
+
+static enum processor_answer answer_of(const struct processor_view *view, struct lane_slot *slot,
+                                       enum upstream_outcome outcome, int64_t now_us)
 {
     static const enum processor_answer answers[] = {
         [UPSTREAM_ACCEPTED] = PROCESSOR_OK,         [UPSTREAM_EXISTS] = PROCESSOR_OK,
@@ -161,12 +179,25 @@ void lane_note_answer(struct lane *lane, uint32_t slot,
         [UPSTREAM_FAILING] = PROCESSOR_FAILING,     [UPSTREAM_BAD_REQUEST] = PROCESSOR_BAD_REQUEST,
         [UPSTREAM_UNKNOWN] = PROCESSOR_UNKNOWN,
     };
+    if (outcome != UPSTREAM_UNKNOWN)
+        return answers[outcome];
+    enum processor_answer answer = is_disliked(view, slot) ? PROCESSOR_DISLIKES : PROCESSOR_UNKNOWN;
+    slot->unknown_us = now_us;
+    return answer;
+}
+
+void lane_note_answer(struct lane *lane, uint32_t slot,
+                      const struct upstream_completion *completion)
+{
     unsigned processor = (unsigned)completion->processor;
     struct processor_view *view = &lane->views[processor];
     bool was_failing = view->failing;
-    processor_view_answered(view, answers[completion->outcome], lane->queues.slots[slot].sent_us,
+    struct lane_slot *s = &lane->queues.slots[slot];
+    processor_view_answered(view, answer_of(view, s, completion->outcome, lane->now_us), s->sent_us,
                             lane->now_us);
     lane_queues_return(&lane->queues, slot, processor);
+    processor_view_overtaken(
+        view, (int)lane_queues_overtaken(&lane->queues, processor, view->overtaken_before_us));
     publish(lane, processor);
     if (view->failing != was_failing)
         LOG_INFO("processor", "lane=%u processor=%s failing=%d", lane->memory.number,
@@ -183,44 +214,53 @@ static int64_t send_pinned(struct lane *lane, unsigned processor, bool *sent)
         if (lane_queues_first(&lane->queues, LANE_PINNED + processor) == LANE_QUEUES_NONE)
             return INT64_MAX;
         if (facts.in_flight >= facts.limit && !facts.failing)
-            return facts.in_flight > 0 ? INT64_MAX /* an answer makes room */
-                                       : lane->now_us + ROUTING_ASK_AGAIN_MAX_US;
+            return lane->now_us + ROUTING_ASK_AGAIN_MAX_US; /* if no answer makes room earlier */
         if (facts.failing && facts.probe_after_us > 0)
             return lane->now_us + facts.probe_after_us;
         if (facts.failing && !claim_probe(lane, processor))
             return probe_retry_us(lane);
         lane_memory_count(&lane->memory, SHM_LANE_COUNTER_resends);
+        lane->probed_pinned[processor] = facts.failing;
         lane_step(lane, lane_queues_pop(&lane->queues, LANE_PINNED + processor), &resend);
         *sent = true;
     }
 }
 
-static void ask_book(struct lane *lane, unsigned processor, bool *sent)
+bool lane_may_look_up(const struct lane *lane, unsigned processor)
 {
     int most =
         lane->settings.in_flight_max < LOOKUPS_MAX ? lane->settings.in_flight_max : LOOKUPS_MAX;
-    while (lane->lookups[processor] < most) { /* an answer makes room */
+    return lane->lookups[processor] < most;
+}
+
+void lane_look_up(struct lane *lane, uint32_t slot, unsigned processor)
+{
+    struct payment_view payment = lane_memory_view(&lane->memory, slot);
+    CHECK(lane_may_look_up(lane, processor));
+    lane->lookups[processor]++;
+    lane_memory_count(&lane->memory, SHM_LANE_COUNTER_books_asked);
+    if (!upstream_try_lookup(lane->upstream, (int)processor, ticket_of(lane, slot), &payment.id))
+        not_begun(lane, slot, processor, UPSTREAM_LOOKUP);
+}
+
+static void ask_book(struct lane *lane, unsigned processor, bool *sent)
+{
+    while (lane_may_look_up(lane, processor)) { /* an answer makes room */
         uint32_t slot = lane_queues_pop(&lane->queues, LANE_ASKING + processor);
         if (slot == LANE_QUEUES_NONE)
             return;
-        struct payment_view payment = lane_memory_view(&lane->memory, slot);
-        lane->lookups[processor]++;
-        lane_memory_count(&lane->memory, SHM_LANE_COUNTER_books_asked);
-        if (!upstream_try_lookup(lane->upstream, (int)processor, ticket_of(lane, slot),
-                                 &payment.id))
-            not_begun(lane, slot, processor, UPSTREAM_LOOKUP);
+        lane_look_up(lane, slot, processor);
         *sent = true;
     }
 }
 
-static struct routing_decision decide(const struct lane *lane, const struct payment_view *payment)
+static struct routing_decision decide(const struct lane *lane, uint32_t slot)
 {
-    int64_t age_ms = clock_wall_ms() - payment->accepted_at_ms;
     struct routing_facts facts = {
         .processors = {facts_of(lane, ROUTING_DEFAULT), facts_of(lane, ROUTING_FALLBACK)},
         .fee_basis_points = {ROUTING_DEFAULT_FEE_BASIS_POINTS, ROUTING_FALLBACK_FEE_BASIS_POINTS},
         .backlog = lane->queues.lists[LANE_READY].length + lane->queues.lists[LANE_PRESSED].length,
-        .age_us = age_ms > 0 ? age_ms * 1000 : 0,
+        .age_us = lane->now_us - lane->queues.slots[slot].accepted_us,
         .deadline_us = lane->settings.deadline_ms * 1000,
     };
     return routing_decide(lane->settings.policy, &facts);
@@ -240,7 +280,7 @@ static int64_t send_new(struct lane *lane, enum lane_place list, bool *sent)
             lane_step(lane, slot, &(struct payment_event){.kind = PAYMENT_EVENT_ASK});
             continue;
         }
-        struct routing_decision decision = decide(lane, &payment);
+        struct routing_decision decision = decide(lane, slot);
         if (decision.action == ROUTING_WAIT) {
             int64_t again_us = lane->now_us + decision.ask_again_us;
             look_again_us = again_us < look_again_us ? again_us : look_again_us;
@@ -252,6 +292,7 @@ static int64_t send_new(struct lane *lane, enum lane_place list, bool *sent)
         }
         if (decision.is_probe && !claim_probe(lane, (unsigned)decision.action))
             return probe_retry_us(lane);
+        lane->probed_pinned[decision.action] = false;
         lane_queues_pop(&lane->queues, list);
         lane_step(lane, slot,
                   &(struct payment_event){.kind = PAYMENT_EVENT_BIND,
@@ -271,13 +312,27 @@ int64_t lane_dispatch(struct lane *lane, bool *sent)
     int64_t woken_ms = lane_queues_wake(&lane->queues, lane->now_us / 1000);
     int64_t look_again_us = woken_ms == INT64_MAX ? INT64_MAX : woken_ms * 1000;
     listen_to_the_others(lane);
-    for (unsigned p = 0; p < SHM_PROCESSORS; p++)
-        look_again_us = sooner(look_again_us, send_pinned(lane, p, sent));
+    /* Pinned payments first, they are the older ones; but of two probes one, lest those that a
+     * processor will never take are all that it is judged by. */
+    bool new_first[SHM_PROCESSORS];
+    for (unsigned p = 0; p < SHM_PROCESSORS; p++) {
+        new_first[p] = lane->views[p].failing && lane->probed_pinned[p];
+        if (!new_first[p])
+            look_again_us = sooner(look_again_us, send_pinned(lane, p, sent));
+    }
     look_again_us = sooner(look_again_us, send_new(lane, LANE_PRESSED, sent));
     look_again_us = sooner(look_again_us, send_new(lane, LANE_READY, sent));
     for (unsigned p = 0; p < SHM_PROCESSORS; p++)
+        if (new_first[p])
+            look_again_us = sooner(look_again_us, send_pinned(lane, p, sent));
+    for (unsigned p = 0; p < SHM_PROCESSORS; p++)
         ask_book(lane, p, sent);
     return look_again_us;
+}
+
+unsigned lane_descriptors_max(const struct lane_settings *settings)
+{
+    return SHM_PROCESSORS * ((unsigned)settings->in_flight_max + LOOKUPS_MAX) + DESCRIPTORS_BESIDES;
 }
 
 void lane_dispatch_init(struct lane *lane)

@@ -1,18 +1,28 @@
 /* The inside of a lane, shared by lane.c (its thread), lane_payments.c (what
- * happens to payments) and lane_dispatch.c (what is sent when). Nobody else
- * includes this. Everything belongs to the lane's thread but `stopping`. */
+ * happens to payments) lane_dispatch.c (what is sent when) and
+ * lane_decision.c (what an operator asks for). Nobody else includes this. Everything belongs to the
+ * lane's thread but `stopping`. */
 #ifndef PAYRING_WORKER_LANE_INTERNAL_H
 #define PAYRING_WORKER_LANE_INTERNAL_H
 
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "shm/shm_operator.h"
 #include "worker/lane.h"
 #include "worker/lane_memory.h"
 #include "worker/lane_queues.h"
 #include "worker/ledger_filer.h"
 #include "worker/processor_view.h"
 #include "worker/upstream.h"
+
+/* An operator's request about one of our payments. */
+struct lane_decision {
+    uint64_t seen;                       /* shm_operator_number at the last look */
+    struct shm_operator_request request; /* number 0: none is being seen to */
+    bool asking;          /* the book is asked for it: its slot is OUT for that alone */
+    bool attempt_unknown; /* an attempt that was out when it came ended unknown */
+};
 
 struct lane {
     struct lane_settings settings;
@@ -21,16 +31,20 @@ struct lane {
     struct lane_queues queues;
     struct upstream *upstream;
     struct processor_view views[SHM_PROCESSORS];
-    int lookups[SHM_PROCESSORS]; /* in flight */
+    struct lane_decision decision;
+    int lookups[SHM_PROCESSORS];        /* in flight */
+    bool probed_pinned[SHM_PROCESSORS]; /* the last probe was a pinned payment */
     int bell_fd;
     pthread_t thread;
     atomic_bool stopping;
-    bool full;                  /* the last entry found no room: do not spin on the rings */
-    int64_t now_us;             /* monotonic, taken once a turn and at each reply */
-    int64_t beat_ms;            /* monotonic, of the last heartbeat */
-    struct ledger_filer *filer; /* NULL: no state directory */
-    uint64_t filing_row;        /* where the open segment ends: then the filer has work */
-    unsigned ledger_warned;     /* percent that was warned of last; 0: none */
+    bool full;       /* the last entry found no room: do not spin on the rings */
+    int64_t now_us;  /* monotonic, taken once a turn and at each reply */
+    int64_t beat_ms; /* monotonic, of the last heartbeat */
+    int64_t emptied_us[SHM_API_SLOTS_MAX]; /* monotonic, when each ring was last seen empty; 0 = not
+                                              yet */
+    struct ledger_filer *filer;            /* NULL: no state directory */
+    uint64_t filing_row;    /* where the open segment ends: then the filer has work */
+    unsigned ledger_warned; /* percent that was warned of last; 0: none */
 };
 
 /* ---- lane_payments.c ---- */
@@ -47,6 +61,27 @@ void lane_on_completion(void *lane, const struct upstream_completion *);
 /* Run one event through the protocol, store, and see to what follows: the slot is OUT. */
 void lane_step(struct lane *, uint32_t slot, const struct payment_event *);
 
+/* Run a step of which the caller wants to know more than what follows from it. */
+struct payment_step lane_step_known(struct lane *, uint32_t slot, const struct payment_event *);
+/* The event that a reply is for the protocol. */
+struct payment_event lane_event_of(const struct upstream_completion *);
+
+/* ---- lane_decision.c ---- */
+
+/* Is there a request that has not been looked at? */
+bool lane_decision_is_due(const struct lane *);
+/* Look at a new request, and go on with the one that is being seen to; true if
+ * something was sent or decided. Before lane_dispatch, which may send again
+ * what a decision waits for. */
+bool lane_decide(struct lane *);
+/* At take-over: drop what the last owner has not answered. An attempt of the
+ * payment may have been out when it died. */
+void lane_decision_drop(struct lane *);
+/* A reply to a POST: did it spoil the decision about that payment? */
+void lane_decision_note(struct lane *, uint32_t slot, const struct upstream_completion *);
+/* A reply to a look-up: true if it was the one that a decision waited for. */
+bool lane_decision_takes(struct lane *, uint32_t slot, const struct upstream_completion *);
+
 /* ---- lane_dispatch.c ---- */
 
 extern const char *const lane_processor_names[SHM_PROCESSORS];
@@ -56,6 +91,9 @@ extern const char *const lane_processor_names[SHM_PROCESSORS];
 int64_t lane_dispatch(struct lane *, bool *sent);
 /* Begin the POST of a slot that was just bound or is pinned. */
 void lane_send_post(struct lane *, uint32_t slot, unsigned processor);
+/* Ask a book for an OUT slot; only if it may be asked for one more. An answer makes room. */
+bool lane_may_look_up(const struct lane *, unsigned processor);
+void lane_look_up(struct lane *, uint32_t slot, unsigned processor);
 /* An answer to a POST came: tell the view, free the place. */
 void lane_note_answer(struct lane *, uint32_t slot, const struct upstream_completion *);
 void lane_dispatch_init(struct lane *);

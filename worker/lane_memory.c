@@ -1,6 +1,7 @@
 #include "worker/lane_memory.h"
 
 #include "common/check.h"
+#include "common/crash_point.h"
 #include "shm/shm_doorbell.h"
 #include "shm/shm_lease.h"
 
@@ -10,7 +11,9 @@ enum status lane_memory_open(struct lane_memory *memory, struct shm_region *regi
     *memory = (struct lane_memory){.region = region, .number = lane};
     memory->control = shm_region_lane(region, lane);
     memory->epoch = (uint16_t)shm_presence_begin(&memory->control->presence);
+    CRASH_POINT(lane_epoch_raised);
     shm_doorbell_reset(memory->control);
+    CRASH_POINT(lane_bell_reset);
     shm_payments_open(&memory->payments, region, lane);
     enum status status = shm_payments_rebuild(&memory->payments, why);
     if (status != STATUS_OK)
@@ -48,6 +51,7 @@ struct payment_lane_view lane_memory_lane_view(const struct lane_memory *memory)
             atomic_load_explicit(&memory->control->purge_applied, memory_order_relaxed),
         .lowest_bound_us =
             atomic_load_explicit(&memory->control->lowest_bound_us, memory_order_relaxed),
+        .refusals_max = LANE_MEMORY_REFUSALS_MAX,
     };
 }
 
@@ -62,14 +66,24 @@ static void store_state(struct lane_memory *memory, uint32_t record, enum paymen
     bool is_open = after == PAYMENT_QUEUED || after == PAYMENT_SENT;
     if (before == PAYMENT_FREE)
         shm_payments_index_add(&memory->payments, record);
+    CRASH_POINT_IF(before == PAYMENT_FREE, index_added);
     if (after == PAYMENT_FREE)
         shm_payments_index_remove(&memory->payments, record);
+    CRASH_POINT_IF(after == PAYMENT_FREE, index_removed);
     if (is_open && !was_open)
         atomic_store_explicit(unsettled, count + 1, memory_order_release);
+    CRASH_POINT_IF(is_open && !was_open, unsettled_raised);
     atomic_store_explicit(&memory->payments.records[record].state, (uint8_t)after,
                           memory_order_release);
+    CRASH_POINT_IF(before == PAYMENT_FREE, record_queued);
+    CRASH_POINT_IF(after == PAYMENT_SENT, record_sent);
+    CRASH_POINT_IF(before == PAYMENT_SENT && after == PAYMENT_QUEUED, record_requeued);
+    CRASH_POINT_IF(after == PAYMENT_SETTLED, record_settled);
+    CRASH_POINT_IF(after > PAYMENT_SETTLED, record_ended);
+    CRASH_POINT_IF(after == PAYMENT_FREE, record_freed);
     if (was_open && !is_open)
         atomic_store_explicit(unsettled, count - 1, memory_order_release);
+    CRASH_POINT_IF(was_open && !is_open, unsettled_lowered);
 }
 
 static void store_fields(struct lane_memory *memory, uint32_t record,
@@ -77,6 +91,7 @@ static void store_fields(struct lane_memory *memory, uint32_t record,
 {
     shm_payments_fill(&memory->payments, record, &event->id, event->amount_cents,
                       event->accepted_at_ms, (uint32_t)event->purge_generation, (unsigned)flags);
+    CRASH_POINT(record_filled);
 }
 
 static void make_store(struct lane_memory *memory, uint32_t record,
@@ -90,23 +105,32 @@ static void make_store(struct lane_memory *memory, uint32_t record,
         return;
     case PAYMENT_STORE_STATE:
         store_state(memory, record, payment->state, (enum payment_state)store->value);
+        CRASH_POINT_IF(event->kind == PAYMENT_EVENT_TAKE_OVER, take_over_settled);
         return;
     case PAYMENT_STORE_FLAGS:
         atomic_store_explicit(&r->flags, (uint8_t)store->value, memory_order_release);
+        CRASH_POINT(flags_stored);
         return;
     case PAYMENT_STORE_REFUSALS:
         atomic_store_explicit(&r->refusals, (uint8_t)store->value, memory_order_release);
+        CRASH_POINT(refusals_stored);
         return;
     case PAYMENT_STORE_PROCESSOR:
         atomic_store_explicit(&r->processor, (uint8_t)store->value, memory_order_release);
+        CRASH_POINT_IF(event->kind == PAYMENT_EVENT_BIND, bind_processor);
+        CRASH_POINT_IF(event->kind != PAYMENT_EVENT_BIND, settle_processor);
         return;
     case PAYMENT_STORE_REQUESTED_AT:
         atomic_store_explicit(&r->requested_at_us, store->value, memory_order_release);
+        CRASH_POINT_IF(event->kind == PAYMENT_EVENT_BIND, bind_requested_at);
+        CRASH_POINT_IF(event->kind != PAYMENT_EVENT_BIND, settle_requested_at);
         return;
     case PAYMENT_STORE_ROW_NAME:
         atomic_store_explicit(&r->row_name,
                               store->value ? shm_ledger_next_name(&memory->ledger) : 0,
                               memory_order_release);
+        CRASH_POINT_IF(store->value, row_named);
+        CRASH_POINT_IF(!store->value, row_name_cleared);
         return;
     case PAYMENT_STORE_ROW:
         shm_ledger_write(&memory->ledger,
@@ -118,12 +142,14 @@ static void make_store(struct lane_memory *memory, uint32_t record,
     case PAYMENT_STORE_LOWEST_BOUND:
         atomic_store_explicit(&memory->control->lowest_bound_us, store->value,
                               memory_order_release);
+        CRASH_POINT(bind_lowest_bound);
         return;
     case PAYMENT_STORE_REMEMBER:
         shm_filter_remember(&memory->filter, &payment->id, store->value);
         return;
     case PAYMENT_STORE_RING_HEAD:
         shm_ring_take(memory->ring);
+        CRASH_POINT(ring_head_moved);
         return;
     }
     CHECK(!"an unknown store");
@@ -143,10 +169,12 @@ struct payment_step lane_memory_step(struct lane_memory *memory, uint32_t record
     bool changes_record = step.store_count > (event->kind == PAYMENT_EVENT_INTAKE ? 1u : 0u);
     if (changes_record)
         shm_payments_begin_write(&memory->payments, record);
+    CRASH_POINT_IF(changes_record, record_begun);
     for (unsigned i = 0; i < step.store_count; i++)
         make_store(memory, record, &payment, event, &step.stores[i]);
     if (changes_record)
         shm_payments_end_write(&memory->payments, record);
+    CRASH_POINT_IF(changes_record, record_whole);
     return step;
 }
 
@@ -170,6 +198,7 @@ bool lane_memory_may_recycle(struct lane_memory *memory, int64_t now_monotonic_m
     int64_t lowest =
         payment_protocol_forget(&lane, shm_filter_forgotten_adopted_us(&memory->filter));
     atomic_store_explicit(&memory->control->lowest_bound_us, lowest, memory_order_release);
+    CRASH_POINT(rotation_lowest_bound);
     shm_filter_rotate(&memory->filter, now_monotonic_ms);
     lane_memory_count(memory, SHM_LANE_COUNTER_filter_rotations);
     return true;

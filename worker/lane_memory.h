@@ -13,6 +13,11 @@
 #include "shm/shm_ring.h"
 #include "worker/payment_protocol.h"
 
+/* 400s in a row until a payment is REJECTED. With the pauses between them (lane_payments.c) that is
+ * ten seconds and more: a processor that was misconfigured for a moment, or refuses at random,
+ * costs nobody an accepted payment. */
+#define LANE_MEMORY_REFUSALS_MAX 16u
+
 struct lane_memory {
     struct shm_region *region;
     unsigned number;

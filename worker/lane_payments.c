@@ -3,8 +3,10 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "common/log.h"
 #include "worker/lane_internal.h"
+#include "worker/payment_age.h"
 
 /* Entries taken from one ring before replies are looked at again. */
 #define TAKE_BATCH 64
@@ -35,6 +37,9 @@ static void count_end(struct lane *lane, uint32_t slot)
     };
     struct payment_view payment = lane_memory_view(&lane->memory, slot);
     if (payment.state == PAYMENT_SETTLED) {
+        /* Its time is no attempt's of ours: a book's. */
+        if (payment.requested_at_us < lane_memory_lane_view(&lane->memory).lowest_bound_us)
+            lane_memory_count(&lane->memory, SHM_LANE_COUNTER_adopted);
         lane_memory_count(&lane->memory, payment.processor == ROUTING_DEFAULT
                                              ? SHM_LANE_COUNTER_settled_default
                                              : SHM_LANE_COUNTER_settled_fallback);
@@ -52,6 +57,7 @@ static void release_slot(struct lane *lane, uint32_t slot, enum lane_place place
 {
     lane->queues.slots[slot].use++;
     lane->queues.slots[slot].tries = 0;
+    lane->queues.slots[slot].unknown_us = 0;
     lane_queues_append(&lane->queues, place, slot);
 }
 
@@ -95,15 +101,22 @@ static void follow(struct lane *lane, uint32_t slot, const struct payment_event 
     CHECK(!"an unknown action");
 }
 
-void lane_step(struct lane *lane, uint32_t slot, const struct payment_event *event)
+struct payment_step lane_step_known(struct lane *lane, uint32_t slot,
+                                    const struct payment_event *event)
 {
     struct payment_step step = lane_memory_step(&lane->memory, slot, event);
     follow(lane, slot, event, &step);
+    return step;
+}
+
+void lane_step(struct lane *lane, uint32_t slot, const struct payment_event *event)
+{
+    (void)lane_step_known(lane, slot, event);
 }
 
 /* --- replies ------------------------------------------------------------------ */
 
-static struct payment_event event_of(const struct upstream_completion *completion)
+struct payment_event lane_event_of(const struct upstream_completion *completion)
 {
     static const enum payment_event_kind kinds[] = {
         [UPSTREAM_ACCEPTED] = PAYMENT_EVENT_ACCEPTED,
@@ -164,6 +177,7 @@ void lane_on_completion(void *context, const struct upstream_completion *complet
     uint32_t slot = (uint32_t)completion->ticket;
     bool is_post = completion->kind == UPSTREAM_POST;
     lane->now_us = clock_monotonic_us();
+    CRASH_POINT_IF(is_post, reply_read);
     CHECK(slot < lane->queues.slot_count);
     if (is_post)
         lane_note_answer(lane, slot, completion);
@@ -176,15 +190,14 @@ void lane_on_completion(void *context, const struct upstream_completion *complet
         CHECK(!is_post);
         return;
     }
-    if (is_post)
+    if (is_post) {
         count_answer(lane, completion);
-    struct payment_event event = event_of(completion);
-    uint64_t rows_before = lane->memory.ledger.row_count;
+        lane_decision_note(lane, slot, completion);
+    } else if (lane_decision_takes(lane, slot, completion)) {
+        return;
+    }
+    struct payment_event event = lane_event_of(completion);
     lane_step(lane, slot, &event);
-    if (event.kind == PAYMENT_EVENT_FOUND && lane->memory.ledger.row_count != rows_before &&
-        lane_memory_view(&lane->memory, slot).requested_at_us <
-            lane_memory_lane_view(&lane->memory).lowest_bound_us)
-        lane_memory_count(&lane->memory, SHM_LANE_COUNTER_adopted);
 }
 
 /* --- intake ------------------------------------------------------------------- */
@@ -221,6 +234,9 @@ static bool ledger_has_room(const struct lane *lane)
 
 static void take_new(struct lane *lane, uint32_t slot, struct payment_event *event)
 {
+    size_t api = (size_t)(lane->memory.ring - lane->memory.rings);
+    lane->queues.slots[slot].accepted_us = payment_age_accepted_us(
+        event->accepted_at_ms, clock_wall_ms(), lane->now_us, lane->emptied_us[api]);
     event->remembered = shm_filter_contains(&lane->memory.filter, &event->id);
     event->ask_first = is_young(lane);
     if (event->remembered)
@@ -253,7 +269,11 @@ static bool take_one(struct lane *lane, struct shm_ring_consumer *ring)
 {
     struct shm_ring_entry entry;
     uint64_t applied = lane_memory_lane_view(&lane->memory).purge_applied;
-    if (!shm_ring_peek(ring, &entry) || entry.purge_generation > applied)
+    if (!shm_ring_peek(ring, &entry)) {
+        lane->emptied_us[ring - lane->memory.rings] = lane->now_us;
+        return false;
+    }
+    if (entry.purge_generation > applied)
         return false; /* newer than the last purge here: the purge comes first */
     struct payment_event event = {
         .kind = PAYMENT_EVENT_INTAKE,
@@ -321,6 +341,7 @@ bool lane_purge_if_due(struct lane *lane)
     CHECK(wanted > applied && wanted <= UINT32_MAX);
     struct payment_event event = {.kind = PAYMENT_EVENT_PURGE, .purge_generation = wanted};
     atomic_store_explicit(&control->first_row, lane->memory.ledger.row_count, memory_order_release);
+    CRASH_POINT(purge_first_row);
     lane_queues_clear(&lane->queues);
     for (uint32_t slot = 0; slot < lane->queues.slot_count; slot++) {
         enum payment_state before = lane_memory_view(&lane->memory, slot).state;
@@ -331,13 +352,17 @@ bool lane_purge_if_due(struct lane *lane)
             lane_memory_step(&lane->memory, slot, &event).action == PAYMENT_ACTION_FREED) {
             lane->queues.slots[slot].use++;
             lane->queues.slots[slot].tries = 0;
+            lane->queues.slots[slot].unknown_us = 0;
             if (before == PAYMENT_QUEUED)
                 lane_memory_count(&lane->memory, SHM_LANE_COUNTER_purged);
         }
         place_after_purge(lane, slot);
+        CRASH_POINT_IF(before != PAYMENT_FREE, purge_record_visited);
     }
+    CRASH_POINT(purge_records_visited);
     /* Partner: shm_ledger_sum's acquire of purge_applied sees first_row. */
     atomic_store_explicit(&control->purge_applied, wanted, memory_order_release);
+    CRASH_POINT(purge_done);
     LOG_INFO("purged", "lane=%u generation=%" PRIu64, lane->memory.number, wanted);
     return true;
 }
@@ -392,11 +417,17 @@ void lane_take_over(struct lane *lane)
     struct aged_slot *slots = calloc(count, sizeof *slots);
     CHECK(slots != NULL);
     uint64_t unsettled = 0;
+    int64_t now_wall_ms = clock_wall_ms();
+    CRASH_POINT(take_over_begun);
     for (uint32_t slot = 0; slot < count; slot++) {
         struct payment_view payment = lane_memory_view(&lane->memory, slot);
         slots[slot] = (struct aged_slot){payment.accepted_at_ms, slot};
+        lane->queues.slots[slot].accepted_us =
+            payment_age_accepted_us(payment.accepted_at_ms, now_wall_ms, lane->now_us,
+                                    (int64_t)lane->region->created_at_monotonic_ms * 1000);
         if (payment.state != PAYMENT_FREE)
             visit(lane, slot);
+        CRASH_POINT_IF(payment.state != PAYMENT_FREE, take_over_visited);
     }
     qsort(slots, count, sizeof *slots, by_age);
     lane_queues_clear(&lane->queues);
@@ -406,8 +437,11 @@ void lane_take_over(struct lane *lane)
         unsettled += payment.state == PAYMENT_QUEUED || payment.state == PAYMENT_SENT;
     }
     free(slots);
+    lane_decision_drop(lane);
+    CRASH_POINT(take_over_placed);
     /* Too high after a crash at worst; now exact. */
     atomic_store_explicit(&lane->memory.control->unsettled, unsettled, memory_order_release);
+    CRASH_POINT(take_over_done);
     LOG_INFO("lane_taken", "lane=%u epoch=%u unsettled=%" PRIu64 " rows=%" PRIu64,
              lane->memory.number, lane->memory.epoch, unsettled, lane->memory.ledger.row_count);
 }

@@ -23,8 +23,10 @@ bool lane_queues_create(struct lane_queues *queues, uint32_t slot_count)
         lane_queues_destroy(queues);
         return false;
     }
-    for (unsigned i = 0; i < SHM_PROCESSORS; i++)
+    for (unsigned i = 0; i < SHM_PROCESSORS; i++) {
         queues->flights[i] = (struct lane_list){LANE_QUEUES_NONE, LANE_QUEUES_NONE, 0};
+        queues->overtaken[i] = (struct lane_overtaken){.next = LANE_QUEUES_NONE};
+    }
     lane_queues_clear(queues);
     for (uint32_t i = 0; i < slot_count; i++)
         lane_queues_append(queues, LANE_FREE, i);
@@ -103,10 +105,9 @@ void lane_queues_pause(struct lane_queues *queues, uint32_t slot, enum lane_plac
     queues->pauses[i] = (struct lane_pause){due_ms, slot, s->use};
 }
 
-static void remove_soonest(struct lane_queues *queues)
+/* Fill the hole at i with an entry that is not due sooner than any above it. */
+static void sink(struct lane_queues *queues, uint32_t i, struct lane_pause moved)
 {
-    struct lane_pause moved = queues->pauses[--queues->pause_count];
-    uint32_t i = 0;
     for (;;) {
         uint32_t child = 2 * i + 1;
         if (child >= queues->pause_count)
@@ -120,6 +121,58 @@ static void remove_soonest(struct lane_queues *queues)
         i = child;
     }
     queues->pauses[i] = moved;
+}
+
+static void remove_soonest(struct lane_queues *queues)
+{
+    struct lane_pause moved = queues->pauses[--queues->pause_count];
+    sink(queues, 0, moved);
+}
+
+/* A hole anywhere: the last entry may belong above it. */
+static void remove_pause(struct lane_queues *queues, uint32_t i)
+{
+    struct lane_pause moved = queues->pauses[--queues->pause_count];
+    if (i == queues->pause_count)
+        return;
+    for (; i > 0 && queues->pauses[(i - 1) / 2].due_ms > moved.due_ms; i = (i - 1) / 2)
+        queues->pauses[i] = queues->pauses[(i - 1) / 2];
+    sink(queues, i, moved);
+}
+
+static void unlink_slot(struct lane_queues *queues, uint32_t slot)
+{
+    struct lane_list *list = &queues->lists[queues->slots[slot].place];
+    uint32_t before = LANE_QUEUES_NONE, next = queues->slots[slot].next;
+    for (uint32_t at = list->first; at != slot; at = queues->slots[at].next) {
+        CHECK(at != LANE_QUEUES_NONE);
+        before = at;
+    }
+    if (before == LANE_QUEUES_NONE)
+        list->first = next;
+    else
+        queues->slots[before].next = next;
+    if (next == LANE_QUEUES_NONE)
+        list->last = before;
+    list->length--;
+}
+
+bool lane_queues_withdraw(struct lane_queues *queues, uint32_t slot)
+{
+    CHECK(slot < queues->slot_count && queues->slots[slot].place != LANE_LOOSE);
+    struct lane_slot *s = &queues->slots[slot];
+    if (s->place == LANE_OUT)
+        return false;
+    if (s->place == LANE_PAUSED) {
+        uint32_t i = 0;
+        while (queues->pauses[i].slot != slot || queues->pauses[i].use != s->use)
+            CHECK(++i < queues->pause_count);
+        remove_pause(queues, i);
+    } else {
+        unlink_slot(queues, slot);
+    }
+    s->place = LANE_OUT;
+    return true;
 }
 
 int64_t lane_queues_wake(struct lane_queues *queues, int64_t now_ms)
@@ -139,7 +192,11 @@ void lane_queues_depart(struct lane_queues *queues, uint32_t slot, unsigned proc
 {
     struct lane_slot *s = loose_slot(queues, slot);
     struct lane_list *flights = &queues->flights[processor];
+    struct lane_overtaken *overtaken = &queues->overtaken[processor];
     CHECK(s->place == LANE_OUT && s->sent_us == 0 && sent_us > 0);
+    CHECK(sent_us >= overtaken->before_us);
+    if (overtaken->next == LANE_QUEUES_NONE)
+        overtaken->next = slot;
     s->sent_us = sent_us;
     s->next = LANE_QUEUES_NONE;
     s->previous = flights->last;
@@ -155,7 +212,12 @@ void lane_queues_return(struct lane_queues *queues, uint32_t slot, unsigned proc
 {
     struct lane_slot *s = loose_slot(queues, slot);
     struct lane_list *flights = &queues->flights[processor];
+    struct lane_overtaken *overtaken = &queues->overtaken[processor];
     CHECK(s->place == LANE_OUT && s->sent_us != 0);
+    if (s->sent_us < overtaken->before_us)
+        overtaken->count--;
+    else if (overtaken->next == slot)
+        overtaken->next = s->next;
     if (s->previous == LANE_QUEUES_NONE)
         flights->first = s->next;
     else
@@ -166,6 +228,20 @@ void lane_queues_return(struct lane_queues *queues, uint32_t slot, unsigned proc
         queues->slots[s->next].previous = s->previous;
     flights->length--;
     s->sent_us = 0;
+}
+
+/* Each flight is passed once in its life: the list is in the order of sending. */
+uint32_t lane_queues_overtaken(struct lane_queues *queues, unsigned processor, int64_t before_us)
+{
+    struct lane_overtaken *overtaken = &queues->overtaken[processor];
+    if (before_us > overtaken->before_us)
+        overtaken->before_us = before_us;
+    while (overtaken->next != LANE_QUEUES_NONE &&
+           queues->slots[overtaken->next].sent_us < overtaken->before_us) {
+        overtaken->count++;
+        overtaken->next = queues->slots[overtaken->next].next;
+    }
+    return overtaken->count;
 }
 
 int64_t lane_queues_oldest_sent_us(const struct lane_queues *queues, unsigned processor)

@@ -36,7 +36,9 @@ enum lane_place {
 };
 
 struct lane_slot {
-    int64_t sent_us; /* monotonic; of the POST in flight, 0 = none */
+    int64_t sent_us;     /* monotonic; of the POST in flight, 0 = none */
+    int64_t unknown_us;  /* monotonic; when its last unknown outcome was told, 0 = never */
+    int64_t accepted_us; /* monotonic; the payment's acceptance (payment_age.h) */
     uint32_t use;  /* goes up whenever the record changes hands: a late reply is recognised by it */
     uint32_t next; /* in its list, or among those in flight */
     uint32_t previous; /* among those in flight */
@@ -57,7 +59,12 @@ struct lane_queues {
         uint32_t first, last, length;
     } lists[LANE_LISTS];
     struct lane_list flights[SHM_PROCESSORS]; /* POSTs in flight, oldest first */
-    struct lane_pause *pauses;                /* binary heap, soonest first */
+    struct lane_overtaken {
+        int64_t before_us; /* sent before */
+        uint32_t count;    /* so many of a flights list, its first ones */
+        uint32_t next;     /* the one behind them */
+    } overtaken[SHM_PROCESSORS];
+    struct lane_pause *pauses; /* binary heap, soonest first */
     uint32_t pause_count, pause_capacity;
     uint32_t slot_count;
 };
@@ -73,6 +80,10 @@ void lane_queues_prepend(struct lane_queues *, enum lane_place list, uint32_t sl
 /* Take the first of a list; it is OUT afterwards. LANE_QUEUES_NONE: empty. */
 uint32_t lane_queues_pop(struct lane_queues *, enum lane_place list);
 uint32_t lane_queues_first(const struct lane_queues *, enum lane_place list);
+/* Take a slot out of whatever list it is in, or out of its pause; it is OUT afterwards. false: it
+ * is OUT already. Walks the list or the pauses: for what a person asks for, not for every payment.
+ */
+bool lane_queues_withdraw(struct lane_queues *, uint32_t slot);
 /* Let an OUT slot wait until due_ms and then join `list`. */
 void lane_queues_pause(struct lane_queues *, uint32_t slot, enum lane_place list, int64_t due_ms);
 /* Move all whose time has come; returns when the next is due (INT64_MAX: none). */
@@ -82,6 +93,9 @@ void lane_queues_depart(struct lane_queues *, uint32_t slot, unsigned processor,
 void lane_queues_return(struct lane_queues *, uint32_t slot, unsigned processor);
 /* When the oldest POST in flight there was sent; 0: none is. */
 int64_t lane_queues_oldest_sent_us(const struct lane_queues *, unsigned processor);
+
+/* How many POSTs in flight there were sent before that time, which never goes back. */
+uint32_t lane_queues_overtaken(struct lane_queues *, unsigned processor, int64_t before_us);
 
 /* Empty every list and the heap (take-over, purge): what was in one is LOOSE until the caller
  * places it anew; what was OUT stays OUT. */

@@ -101,11 +101,13 @@ static void bind(struct payment_step *step, const struct payment_view *payment,
 /* A definite no (rule 4): back to the queue, unless an earlier attempt may
  * still act (rule 5). Even if a purge has passed while it was out: a copy that
  * was accepted since then may lean on this record. */
-static void refused(struct payment_step *step, const struct payment_view *payment, bool bad_request)
+static void refused(struct payment_step *step, const struct payment_view *payment,
+                    const struct payment_lane_view *lane, bool bad_request)
 {
+    CHECK(lane->refusals_max > 0 && lane->refusals_max <= UINT8_MAX);
     if (payment->flags & PAYMENT_FLAG_UNKNOWN) {
         pin(step, payment);
-    } else if (bad_request && payment->refusals + 1 >= PAYMENT_REFUSALS_MAX) {
+    } else if (bad_request && payment->refusals + 1 >= lane->refusals_max) {
         end(step, PAYMENT_REJECTED);
     } else {
         unsigned refusals = bad_request ? payment->refusals + 1 : 0;
@@ -156,6 +158,46 @@ static void absent(struct payment_step *step, const struct payment_view *payment
     } else {
         /* In no book. SEEN stays: a later find must not be counted here again. */
         store(step, PAYMENT_STORE_FLAGS, payment->flags & ~(unsigned)PAYMENT_FLAG_ASK);
+        step->action = PAYMENT_ACTION_READY;
+    }
+}
+
+static enum payment_resolution judge(const struct payment_event *event)
+{
+    if (event->book == PAYMENT_EVENT_UNANSWERED)
+        return PAYMENT_RESOLVE_BOOK_SILENT;
+    CHECK(event->book == PAYMENT_EVENT_FOUND || event->book == PAYMENT_EVENT_ABSENT);
+    bool holds = event->book == PAYMENT_EVENT_FOUND;
+    if (event->decision == SHM_DECISION_SETTLED)
+        return holds ? PAYMENT_RESOLVE_DONE : PAYMENT_RESOLVE_BOOK_LACKS;
+    CHECK(event->decision == SHM_DECISION_REQUEUE || event->decision == SHM_DECISION_REJECT);
+    if (holds)
+        return PAYMENT_RESOLVE_BOOK_HOLDS;
+    return event->attempt_unknown ? PAYMENT_RESOLVE_ATTEMPT_UNKNOWN : PAYMENT_RESOLVE_DONE;
+}
+
+/* Rule 10. A person knows what no answer can tell: that no earlier attempt will
+ * act any more. The book has the last word where it has one. The flags go
+ * first: a death in between leaves it SENT, which a take-over pins again. */
+static void resolve(struct payment_step *step, const struct payment_view *payment,
+                    const struct payment_lane_view *lane, const struct payment_event *event)
+{
+    CHECK(payment->state == PAYMENT_SENT && (payment->flags & PAYMENT_FLAG_UNKNOWN) &&
+          !payment->row_named);
+    step->resolution = judge(event);
+    if (step->resolution != PAYMENT_RESOLVE_DONE) {
+        pin(step, payment);
+        return;
+    }
+    unsigned kept = event->decision == SHM_DECISION_SETTLED ? PAYMENT_FLAG_UNKNOWN : 0;
+    store(step, PAYMENT_STORE_FLAGS,
+          (payment->flags & (~(unsigned)PAYMENT_FLAG_UNKNOWN | kept)) | PAYMENT_FLAG_RESOLVED);
+    if (event->decision == SHM_DECISION_SETTLED) {
+        found(step, payment, lane, event);
+    } else if (event->decision == SHM_DECISION_REJECT) {
+        end(step, PAYMENT_REJECTED);
+    } else {
+        store(step, PAYMENT_STORE_STATE, PAYMENT_QUEUED);
         step->action = PAYMENT_ACTION_READY;
     }
 }
@@ -225,7 +267,7 @@ void payment_protocol_step(struct payment_step *step, const struct payment_view 
     case PAYMENT_EVENT_REFUSED:
     case PAYMENT_EVENT_BAD_REQUEST:
         CHECK(sent);
-        refused(step, payment, event->kind == PAYMENT_EVENT_BAD_REQUEST);
+        refused(step, payment, lane, event->kind == PAYMENT_EVENT_BAD_REQUEST);
         return;
     case PAYMENT_EVENT_UNKNOWN:
         CHECK(sent);
@@ -252,6 +294,10 @@ void payment_protocol_step(struct payment_step *step, const struct payment_view 
     case PAYMENT_EVENT_RECYCLE:
         CHECK(payment_state_is_terminal(payment->state));
         forget(step, payment, lane);
+        return;
+    case PAYMENT_EVENT_RESOLVE:
+        CHECK(event->processor == payment->processor);
+        resolve(step, payment, lane, event);
         return;
     }
     CHECK(!"an unknown event");

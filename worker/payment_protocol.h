@@ -5,10 +5,12 @@
  *   ring ──INTAKE──▶ QUEUED ──────BIND──────▶ SENT(processor, requestedAt)
  *                       │                       │ 200, or 422 and ours ──▶ SETTLED
  *                       │                       │ 422 and not ours ──────▶ DUPLICATE, CONFLICT
- *                       │                       │ 400 three times ───────▶ REJECTED
+ *                       │                       │ a lasting 400 ─────────▶ REJECTED
  *                       │ found in a book       │ unknown: pinned, resent as it was
  *                       ▼                       ▼
  *         SETTLED, DUPLICATE, CONFLICT      (SENT, UNKNOWN)
+ *                                               │ RESOLVE, by a person: as after a 422,
+ *                                               ▼ or QUEUED, or REJECTED
  *
  * State and event in; stores and one action out. No clock, no socket, no
  * memory of its own: the worker (lane.c), the model explorer and the tests all
@@ -29,9 +31,6 @@
 #include "common/uuid.h"
 #include "shm/shm_layout.h"
 
-/* 400s in a row after which a payment is REJECTED (rule 4, "a lasting 400"). */
-#define PAYMENT_REFUSALS_MAX 3u
-
 /* The record as it stands in the payment table. A FREE one has only its state. */
 struct payment_view {
     enum payment_state state;
@@ -50,6 +49,7 @@ struct payment_view {
 struct payment_lane_view {
     uint64_t purge_applied;  /* generation of the last purge applied */
     int64_t lowest_bound_us; /* lowest requestedAt ever bound here; INT64_MAX = none */
+    unsigned refusals_max;   /* 400s in a row that make a payment REJECTED (rule 4, "lasting") */
 };
 
 enum payment_event_kind {
@@ -71,6 +71,10 @@ enum payment_event_kind {
     PAYMENT_EVENT_TAKE_OVER,   /* the lane has a new owner; comes before all others */
     PAYMENT_EVENT_PURGE,       /* this record is visited by the purge to `purge_generation` */
     PAYMENT_EVENT_RECYCLE,     /* its slot is wanted (a terminal state) */
+    /* An operator has decided what a pinned payment (SENT, UNKNOWN) is, and its
+     * processor's book was asked after that. No attempt of it may be in flight:
+     * what has not answered yet could still act behind the decision's back. */
+    PAYMENT_EVENT_RESOLVE,
 };
 
 struct payment_event {
@@ -86,7 +90,13 @@ struct payment_event {
     bool remembered;           /* the filter knows the id */
     bool ask_first;            /* the region is young: ask the books before binding */
 
-    /* FOUND: what the book holds. TAKE_OVER: what the published row holds. */
+    /* RESOLVE */
+    enum shm_decision decision;
+    enum payment_event_kind book; /* FOUND, ABSENT or UNANSWERED: what the book said */
+    bool attempt_unknown; /* an attempt that was out when it was decided ended unknown: it may
+                             still act, which the operator cannot have known */
+
+    /* FOUND, RESOLVE: what the book holds. TAKE_OVER: what the published row holds. */
     int64_t stored_amount_cents;
     int64_t stored_requested_at_us;
     bool row_published; /* TAKE_OVER: the named row is below row_count; processor is the row's */
@@ -134,6 +144,15 @@ enum payment_intake_outcome {
     PAYMENT_INTAKE_PURGED,   /* accepted before the last purge */
 };
 
+/* What a RESOLVE came to. A refused one changes nothing: it is resent as before. */
+enum payment_resolution {
+    PAYMENT_RESOLVE_DONE,
+    PAYMENT_RESOLVE_BOOK_HOLDS,
+    PAYMENT_RESOLVE_BOOK_LACKS,
+    PAYMENT_RESOLVE_BOOK_SILENT,
+    PAYMENT_RESOLVE_ATTEMPT_UNKNOWN,
+};
+
 #define PAYMENT_STORES_MAX 8
 
 struct payment_step {
@@ -142,6 +161,7 @@ struct payment_step {
     enum payment_action action;
     unsigned processor;                 /* POST, LOOKUP, RETRY_LOOKUP */
     enum payment_intake_outcome intake; /* INTAKE */
+    enum payment_resolution resolution; /* RESOLVE */
 };
 
 /* One step of the automaton.

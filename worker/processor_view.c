@@ -73,12 +73,30 @@ static void end_probe(struct processor_view *view, int64_t sent_us, int64_t now_
     view->probed_us = now_us;
 }
 
+static bool is_overtaken(const struct processor_view *view, int64_t sent_us)
+{
+    return sent_us < view->overtaken_before_us;
+}
+
+static void overtake(struct processor_view *view, int64_t sent_us)
+{
+    int64_t margin_us =
+        max64(PROCESSOR_VIEW_OVERTAKEN_US, PROCESSOR_VIEW_OVERTAKEN_LATENCIES * view->latency_us);
+    view->overtaken_before_us = max64(view->overtaken_before_us, sent_us - margin_us);
+}
+
+/* A sleeper's answer is a sign of life; how long it slept is old news. */
 static void succeeded(struct processor_view *view, int64_t sent_us, int64_t now_us)
 {
+    bool old_news = is_overtaken(view, sent_us);
     view->succeeded_us = view->alive_us = now_us;
-    learn_latency(view, sent_us, now_us);
+    if (!old_news)
+        learn_latency(view, sent_us, now_us);
     judge(view, now_us);
-    concurrency_limit_answered(&view->limit, sent_us, now_us, view->in_flight);
+    if (old_news)
+        return;
+    concurrency_limit_answered(&view->limit, sent_us, now_us, view->in_flight - view->overtaken);
+    overtake(view, sent_us);
 }
 
 static void failed(struct processor_view *view, int64_t now_us)
@@ -100,6 +118,8 @@ void processor_view_answered(struct processor_view *view, enum processor_answer 
         failed(view, now_us);
         break;
     case PROCESSOR_UNKNOWN:
+        if (is_overtaken(view, sent_us))
+            break;
         concurrency_limit_shed(&view->limit, sent_us, now_us);
         failed(view, now_us);
         break;
@@ -111,9 +131,15 @@ void processor_view_answered(struct processor_view *view, enum processor_answer 
         view->busy_until_us = now_us + PROCESSOR_VIEW_BUSY_HOLD_US;
         break;
     case PROCESSOR_BAD_REQUEST:
+    case PROCESSOR_DISLIKES:
         break;
     }
     view->in_flight--;
+}
+
+void processor_view_overtaken(struct processor_view *view, int count)
+{
+    view->overtaken = count;
 }
 
 void processor_view_reported(struct processor_view *view, const struct processor_report *report,
@@ -138,6 +164,7 @@ void processor_view_heard(struct processor_view *view, const struct processor_ne
             max64(view->others_probing_since_us, others[i].probing_since_ms * 1000);
     }
     judge(view, now_us);
+    concurrency_limit_pass(&view->limit, now_us);
 }
 
 struct processor_news processor_view_news(const struct processor_view *view)
@@ -156,14 +183,14 @@ struct routing_processor processor_view_facts(const struct processor_view *view,
         .usable = true,
         .failing = view->failing,
         .expected_latency_us = expected_latency(view, now_us),
-        .in_flight = view->in_flight,
+        .in_flight = view->in_flight - view->overtaken,
         .limit = concurrency_limit_now(&view->limit),
     };
     if (oldest_sent_us > 0)
         facts.expected_latency_us =
             max64(facts.expected_latency_us, now_us - max64(oldest_sent_us, view->latency_at_us));
-    if (now_us < view->busy_until_us && view->in_flight < facts.limit)
-        facts.limit = view->in_flight;
+    if (now_us < view->busy_until_us && facts.in_flight < facts.limit)
+        facts.limit = facts.in_flight;
     if (view->failing)
         facts.probe_after_us = max64(next_probe_us(view) - now_us, 0);
     return facts;

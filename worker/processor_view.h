@@ -5,7 +5,15 @@
  * last sign of life means failing: an empty 500, never connected, an outcome unknown, a report that
  * says so. A sign of life after the last failure means not failing: a 200 or 422, or a report that
  * says so. Hence an old report cannot stop a processor that answers, and one failure is enough.
- * 429 and 400 are no evidence; a 429 shrinks the limit and holds new payments back for a moment.
+ * 429 and 400 are no evidence, nor is an outcome that is unknown for one payment again and again
+ * while others are answered (such payments would be all the probes there are); a 429 shrinks the
+ * limit and holds new payments back for a moment.
+ *
+ * A payment is overtaken when one that was sent long after it has been answered. It was lost, or
+ * sleeps in a delay that is over: it takes nothing of what the processor can do now, so it does not
+ * count against the limit, and if nobody ever answers it that says nothing of the processor.
+ * Without this, a processor that swallows one payment in a hundred would stop a lane: what is
+ * swallowed stays in flight until its time-out, fills the limit, and then fails all at once.
  *
  * While failing, one probe at a time goes there, over all lanes. Spacing after the last failure: as
  * long as it has been failing, at least 50 ms, at most 1 s; probes fall 50, 100, 200 ... ms after
@@ -36,6 +44,10 @@
 #define PROCESSOR_VIEW_BUSY_HOLD_US 20000
 /* After so long without an answer the next one, or a newer report, replaces the average. */
 #define PROCESSOR_VIEW_SILENCE_US 1000000
+/* Sent so much earlier than one that is answered (and four times as long as answers take) means
+ * overtaken. Delays that differ from payment to payment are shorter. */
+#define PROCESSOR_VIEW_OVERTAKEN_US        1000000
+#define PROCESSOR_VIEW_OVERTAKEN_LATENCIES 4
 /* Assumed before anything is known: a little more than a database insert over the network. */
 #define PROCESSOR_VIEW_LATENCY_US 10000
 
@@ -46,6 +58,7 @@ enum processor_answer {
     PROCESSOR_FAILING,     /* empty 500 */
     PROCESSOR_BAD_REQUEST, /* 400 */
     PROCESSOR_UNKNOWN,     /* time-out, reset, anything else */
+    PROCESSOR_DISLIKES,    /* the same again for one payment, others having been answered since */
 };
 
 /* The cluster's last health report. */
@@ -65,6 +78,8 @@ struct processor_news {
 struct processor_view {
     struct concurrency_limit limit;
     int in_flight;
+    int overtaken;               /* of them */
+    int64_t overtaken_before_us; /* sent before: overtaken; never goes back */
     bool failing;
     int64_t failing_since_us;
     int64_t alive_us;     /* last sign of life, from anywhere */
@@ -91,12 +106,16 @@ void processor_view_sent(struct processor_view *view, int64_t now_us);
 void processor_view_answered(struct processor_view *view, enum processor_answer answer,
                              int64_t sent_us, int64_t now_us);
 
+/* How many of those in flight were sent before overtaken_before_us. To be told after each answer.
+ */
+void processor_view_overtaken(struct processor_view *view, int count);
+
 /* The latest health report; telling the same one again changes nothing. */
 void processor_view_reported(struct processor_view *view, const struct processor_report *report,
                              int64_t now_us);
 
 /* The news of all other lanes at once (this lane's own left out); replaces what they said before.
- */
+ * Also where the view learns that time passes: at least once a turn. */
 void processor_view_heard(struct processor_view *view, const struct processor_news *others,
                           size_t count, int64_t now_us);
 
@@ -109,7 +128,7 @@ struct processor_news processor_view_news(const struct processor_view *view);
  * not come tell of a delay before any answer does. Expected latency is the average of recent
  * answers, or the newer report after a silence, and never less than the time for which something
  * was in flight and nothing was answered (one lost payment among many that return counts not).
- * During the hold after a 429 the limit is what is in flight.
+ * During the hold after a 429 the limit is what is in flight. What is overtaken is not in flight.
  */
 struct routing_processor processor_view_facts(const struct processor_view *view, int64_t now_us,
                                               int64_t oldest_sent_us);

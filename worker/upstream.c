@@ -11,7 +11,7 @@
  * Receiving. libcurl calls a transfer complete when a connection is closed in the middle of the
  * header, and when it is closed in a body whose length was not declared. So a status counts only
  * after the empty line that ends the header, a 200 only with a body that is whole by its own
- * grammar, and an empty body only if the header declared it.
+ * grammar and says what the contract says, and an empty body only if the header declared it.
  *
  * Left to trust: a processor that answers one request twice. The second answer, if it arrives while
  * the connection is idle, is taken for the answer to the next request; HTTP/1.1 has no defence.
@@ -83,7 +83,7 @@ struct processor {
     struct pool pools[UPSTREAM_KINDS];
     const char *protocol; /* the scheme of its URL, the only one that is spoken */
     int in_flight;
-    size_t accepted_length; /* the last body of a 200 that was one JSON object; 0: none yet */
+    size_t accepted_length; /* the last body of a 200 that was taken for one; 0: none yet */
     char accepted[REPLY_SIZE];
 };
 
@@ -152,13 +152,14 @@ static bool is_known_to_be_empty(const struct transfer *transfer)
 }
 
 /* Processors say the same words each time: what was parsed once need only be compared. */
-static bool is_accepting(struct processor *processor, const struct transfer *transfer)
+static bool is_accepting(struct upstream *upstream, const struct transfer *transfer)
 {
+    struct processor *processor = &upstream->processors[transfer->pool->processor];
     size_t length = transfer->reply_length;
     if (length > 0 && length == processor->accepted_length &&
         memcmp(transfer->reply, processor->accepted, length) == 0)
         return true;
-    if (!payment_json_is_object(transfer->reply, length))
+    if (!payment_json_says_processed(upstream->json, transfer->reply, length))
         return false;
     memcpy(processor->accepted, transfer->reply, length);
     processor->accepted_length = length;
@@ -170,9 +171,7 @@ static enum upstream_outcome judge_post(struct upstream *upstream, const struct 
 {
     switch (http_status) {
     case 200:
-        return is_accepting(&upstream->processors[transfer->pool->processor], transfer)
-                   ? UPSTREAM_ACCEPTED
-                   : UPSTREAM_UNKNOWN;
+        return is_accepting(upstream, transfer) ? UPSTREAM_ACCEPTED : UPSTREAM_UNKNOWN;
     case 400:
         return UPSTREAM_BAD_REQUEST;
     case 422:

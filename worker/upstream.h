@@ -21,7 +21,7 @@ enum upstream_kind { UPSTREAM_POST, UPSTREAM_LOOKUP, UPSTREAM_HEALTH };
 
 /* Every verdict but UNREACHED and UNKNOWN takes a reply that arrived whole. */
 enum upstream_outcome {
-    UPSTREAM_ACCEPTED,    /* POST: 200 and one whole JSON object */
+    UPSTREAM_ACCEPTED,    /* POST: 200 and one whole JSON object with a message */
     UPSTREAM_EXISTS,      /* POST: 422 */
     UPSTREAM_UNREACHED,   /* no byte of the request has left: the pre-request callback never ran */
     UPSTREAM_BUSY,        /* 429 */

@@ -4,11 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 #include "common/config.h"
+#include "common/crash_point.h"
 #include "common/log.h"
 #include "shm/shm_lease.h"
 #include "shm/shm_region.h"
@@ -20,6 +22,9 @@
 
 /* How often it looks whether its region still has its name. */
 #define REGION_LOOK_MS 1000
+
+/* The region, the log, the health thread's, and room for what a library opens for a moment. */
+#define DESCRIPTORS_BESIDES 32
 
 struct worker {
     const struct config *config;
@@ -46,11 +51,13 @@ static void block_signals(sigset_t *set)
 static void own_lane(struct worker *worker, unsigned number)
 {
     struct explain why = {{0}};
+    CRASH_POINT(lane_leased);
     if (!shm_region_is_current(&worker->region)) {
         shm_lease_give_back(&worker->region, SHM_LEASE_LANE + number);
         return;
     }
     enum status status = shm_region_open_lane(&worker->region, number, &why);
+    CRASH_POINT(lane_writable);
     if (status == STATUS_OK)
         status = lane_start(&worker->lanes[number], &worker->region, number, &worker->lane_settings,
                             &why);
@@ -126,6 +133,24 @@ static void prepare_lanes(struct worker *worker)
     };
 }
 
+/* A process may come to own every lane. A connection that finds no descriptor counts as one that
+ * nobody answers: the processor would look as if it were failing, under load of all times. */
+static void raise_descriptor_limit(const struct worker *worker)
+{
+    struct rlimit limit;
+    rlim_t wanted =
+        (rlim_t)worker->region.geometry.lanes * lane_descriptors_max(&worker->lane_settings) +
+        DESCRIPTORS_BESIDES;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
+        return;
+    limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur < wanted)
+        LOG_WARN("few_descriptors", "limit=%ju wanted=%ju", (uintmax_t)limit.rlim_cur,
+                 (uintmax_t)wanted);
+}
+
 /* false: nothing is left to do here. A region whose file was deleted by hand
  * lives on while lanes of it are owned: what it holds is still settled, but
  * nobody else can come to it. */
@@ -194,9 +219,9 @@ int main(int argc, char **argv)
         LOG_ERROR("not_started", "why=%s", why.text);
         return EXIT_FAILURE;
     }
+    log_open("payring-worker", config.log_level);
     if (config_answer(&config, &invocation, stdout))
         return EXIT_SUCCESS;
-    log_open("payring-worker", config.log_level);
     config_warn_unknown(environ);
 
     worker.config = &config;
@@ -205,6 +230,7 @@ int main(int argc, char **argv)
         shm_region_attach(&worker.region, config.region, config.attach_timeout_ms, &why);
     if (status == STATUS_OK) {
         block_signals(&signals); /* before any thread: all of them inherit the mask */
+        raise_descriptor_limit(&worker);
         status = check_segments(&worker, &why);
         if (status == STATUS_OK)
             status = start_health(&worker, &why);

@@ -10,7 +10,7 @@ set -eu
 packages='
     build-essential pkg-config
     libh2o-evloop-dev libssl-dev zlib1g-dev libjson-c-dev libcurl4-openssl-dev
-    nginx libnginx-mod-stream curl perl
+    nginx libnginx-mod-stream curl perl faketime
     libcmocka-dev clang-format'
 
 missing=

@@ -19,6 +19,10 @@ refuses 400 'no JSON'                 'hello' error
 refuses 400 'nothing'                 '' error
 refuses 400 'half an object'          "{$uuid,\"amount\":1" error
 refuses 400 'trailing garbage'        "{$uuid,\"amount\":1}x" error
+refuses 400 'two objects'             "{$uuid,\"amount\":1}{$uuid,\"amount\":1}" error
+refuses 400 'a byte order mark'       "$(printf '\357\273\277')$(echo "{$uuid,\"amount\":1}")" error
+refuses 400 'no UTF-8'                "{$uuid,\"amount\":1,\"x\":\"$(printf '\300\257')\"}" UTF-8
+refuses 400 'nested too deeply'       "{$uuid,\"amount\":1,\"x\":$(printf '%016d' 0 | tr 0 '[')1$(printf '%016d' 0 | tr 0 ']')}" nested
 refuses 400 'trailing comma'          "{$uuid,\"amount\":1,}" error
 refuses 400 'comment'                 "{$uuid,/* */\"amount\":1}" error
 refuses 400 'single quotes'           "{'correlationId':'$id','amount':1}" error
@@ -32,15 +36,20 @@ refuses 400 'id too short'            '{"correlationId":"4a7901b8-7d26-4d9d-aa19
 refuses 400 'id too long'             '{"correlationId":"4a7901b8-7d26-4d9d-aa19-4dc1c7cf60b33","amount":1}' correlationId
 refuses 400 'id with a bad digit'     '{"correlationId":"4a7901b8-7d26-4d9d-aa19-4dc1c7cf60bg","amount":1}' correlationId
 refuses 400 'id without dashes'       '{"correlationId":"4a7901b87d264d9daa194dc1c7cf60b3","amount":1}' correlationId
+refuses 400 'id as a URN'             '{"correlationId":"urn:uuid:4a7901b8-7d26-4d9d-aa19-4dc1c7cf60b3","amount":1}' correlationId
+refuses 400 'id in braces'            '{"correlationId":"{4a7901b8-7d26-4d9d-aa19-4dc1c7cf60b3}","amount":1}' correlationId
+refuses 400 'id with a space'         '{"correlationId":" 4a7901b8-7d26-4d9d-aa19-4dc1c7cf60b3","amount":1}' correlationId
 refuses 400 'no amount'               "{$uuid}" amount
 refuses 400 'amount twice'            "{$uuid,\"amount\":1,\"amount\":2}" 'same name'
+refuses 400 'a twin in other letters' "{$uuid,\"amount\":1,\"\\u0061mount\":2}" 'same name'
 refuses 400 'amount is text'          "{$uuid,\"amount\":\"19.90\"}" amount
 refuses 400 'amount is null'          "{$uuid,\"amount\":null}" amount
 refuses 400 'amount is true'          "{$uuid,\"amount\":true}" amount
-for amount in 0 0.00 -0 -19.90 0.004 0.005 1e-3 1e14 100000000000.01 1e400 99999999999999999999; do
+for amount in 0 0.00 -0 -0.0 0e5 -19.90 0.004 0.005 0.00500000000000000000000 1e-3 1e-400 \
+    1e-99999999999999999999 1e14 100000000000.01 1e400 1e99999999999999999999 99999999999999999999; do
     refuses 400 "amount $amount"      "{$uuid,\"amount\":$amount}" amount
 done
-for amount in NaN Infinity -Infinity 019.90 +1 .5 1. 1e 0x10 1_000 '1,5'; do
+for amount in NaN Infinity -Infinity 019.90 00.1 -01 --1 +1 .5 1. 1.e2 1e 1e+ 0x10 1_000 '1 000' '1,5'; do
     refuses 400 "amount $amount"      "{$uuid,\"amount\":$amount}" error
 done
 refuses 413 'a body over the limit'   "{$uuid,\"amount\":1,\"x\":\"$(printf '%01024d' 0)\"}"

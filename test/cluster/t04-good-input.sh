@@ -28,6 +28,13 @@ settles 0.025 2
 settles 19.905 1990
 settles 19.915 1992
 settles 0.0150000000000000000000000001 2
+settles 0.0050000000000000000000000001 1
+settles 1.005 100
+settles 1.015 102
+settles 2.675 268
+settles 0.1E1 100
+settles 0.00000000000000000001e20 100
+settles 100000000000000000000e-20 100
 settles 100000.00 10000000
 settles 99999999.99 9999999999
 ok 'the summary adds cents'       eventually 5 summary_has api1 default "$count" \
@@ -47,6 +54,12 @@ ok 'members in any order, others ignored' answers "$(
     echo "$status"
 )" api0 /payments -d "{\"amount\":5.00,\"note\":null,\"correlationId\":\"$lower\"}"
 ok 'charged once'                 processor_holds default "$lower" 500
+escaped=$(new_id)
+escaped=4${escaped#?}
+ok 'a name and an id in escapes'  answers 202 api0 /payments \
+    -d " { \"\\u0061mount\" : 7.00 , \"correlationId\" : \"\\u0034${escaped#?}\" } "
+printf '%s\t7.00\t202\n' "$escaped" >>"$play_dir/posted"
+ok 'are those that they mean'     eventually 5 processor_holds default "$escaped" 700
 ok 'the books agree'              books_agree_within 5
 ok 'the windows agree'            windows_agree
 done_testing

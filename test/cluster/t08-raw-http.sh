@@ -35,7 +35,8 @@ printf '%s\t1.00\t202\n' "$chunked" >>"$play_dir/posted"
 is 'garbage'                             "$(say 'hello\r\n\r\n' | statuses)" '4 '
 is 'half a request is not accepted'      "$(say 'POST /payments HTTP/1.1\r\nHost: x\r\nContent-Length: 90\r\n\r\n{' | statuses)" ''
 is 'a length that is no number'          "$(say 'POST /payments HTTP/1.1\r\nHost: x\r\nContent-Length: 1x\r\n\r\n{' | statuses)" '4 '
-ok 'expecting to be told to go on'       post_payment api0 "$first" 19.90
+ok 'expecting to be told to go on'       answers 202 api0 /payments -H 'Expect: 100-continue' \
+    -d "{\"correlationId\":\"$first\",\"amount\":19.90}"
 
 # More connections than it takes, all of them silent.
 perl -MIO::Socket::UNIX -e '

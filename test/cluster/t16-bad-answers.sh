@@ -14,12 +14,19 @@ for kind in late garbage-body garbage-http short error-after error-before refuse
 done
 ok 'the books agree' books_agree_within 5
 
-# Three 400s in a row are an answer.
+# Some 400s are a processor that was misconfigured for a moment.
+processor default misbehaves refuse-400 count=6
+id=$(new_id)
+ok 'refuse-400 for a while: accepted' post_payment api0 "$id" 19.90
+ok 'refuse-400 for a while: settled'  eventually 15 payment_is api1 "$id" settled
+processor default behaves
+
+# A lasting 400 is an answer.
 processor default misbehaves refuse-400
 processor fallback misbehaves refuse-400
 rejected=$(new_id)
 ok 'refuse-400 for good: accepted' post_payment api0 "$rejected" 19.90
-ok 'refuse-400 for good: rejected' eventually 15 payment_is api1 "$rejected" rejected
+ok 'refuse-400 for good: rejected' eventually 30 payment_is api1 "$rejected" rejected
 processor default behaves
 processor fallback behaves
 

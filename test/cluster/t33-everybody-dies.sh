@@ -16,5 +16,5 @@ for act in 1 2 3; do
 done
 processor default delay 0
 ok 'the windows agree'          windows_agree
-ok 'the region is in order'     build/payringctl check
+ok 'the region is in order'     "$build/payringctl" check
 done_testing

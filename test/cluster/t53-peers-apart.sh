@@ -79,7 +79,7 @@ ok 'peers are served again'            eventually 5 asks 200 "$url$path" -H "$wi
 refuses() { # text, settings...
     local text="$1"
     shift
-    ! env "$@" build/payring-api -n >"$play_dir/answer" 2>&1 && body_says "$text" &&
+    ! env "$@" "$build/payring-api" -n >"$play_dir/answer" 2>&1 && body_says "$text" &&
         not grep -q "$secret" "$play_dir/answer"
 }
 printf '%s\n%s\n' "$secret" "$secret" >"$play_dir/two-lines"
@@ -93,11 +93,11 @@ ok 'a file that is not there'          refuses 'PAYRING_PEER_SECRET_FILE: ' "PAY
 ok 'a file of two lines'               refuses 'must hold' "PAYRING_PEER_SECRET_FILE=$play_dir/two-lines"
 ok 'an empty file'                     refuses 'must hold' "PAYRING_PEER_SECRET_FILE=$play_dir/empty"
 no_flag() {
-    ! build/payring-api -n "--peer-secret=$secret" >"$play_dir/answer" 2>&1 && body_says 'no flag' &&
+    ! "$build/payring-api" -n "--peer-secret=$secret" >"$play_dir/answer" 2>&1 && body_says 'no flag' &&
         not grep -q "$secret" "$play_dir/answer"
 }
 ok 'it is no flag'                     no_flag
-PAYRING_PEER_SECRET=$secret build/payring-api --help >"$play_dir/help" 2>&1
+PAYRING_PEER_SECRET=$secret "$build/payring-api" --help >"$play_dir/help" 2>&1
 ok 'help tells of the setting'         grep -q '^  PAYRING_PEER_SECRET  ' "$play_dir/help"
 ok 'but not of the secret'             not grep -q "$secret" "$play_dir/help"
 ok 'nor do the logs'                   not grep -q "$secret" "$play_dir"/*.log

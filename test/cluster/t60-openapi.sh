@@ -176,6 +176,14 @@ ok 'the ring is full'     eventually 5 ring_is_full
 restart_process worker0
 ok 'accepts again'        eventually 10 says 202 POST /payments --body "$(payment "$(new_id)" 1)"
 
+# Whether everything ends in time is t74's affair.
+"$build/payringctl" drain --timeout 1 >"$play_dir/drain.log" 2>&1
+sends 503 "$(payment "$(new_id)" 1)"
+asks 503 GET /healthz
+asks 503 HEAD /healthz
+ok 'opened again'         "$build/payringctl" drain --resume
+sends 202 "$(payment "$(new_id)" 1)"
+
 configure api1 PAYRING_PURGE=off "PAYRING_PEERS=unix:$play_dir/nobody" \
     PAYRING_PEER_SECRET=known-to-all-peers
 restart_process api1

@@ -93,7 +93,7 @@ ok 'all of it is in the style'   is_log --forbid "$mark" $(logs)
 # --- what does not start ------------------------------------------------------------------------
 
 not_started() { # program setting
-    ! env "$2" "PAYRING_ATTACH_TIMEOUT_MS=0" "build/$1" >"$play_dir/not-started" 2>&1 &&
+    ! env "$2" "PAYRING_ATTACH_TIMEOUT_MS=0" "$build/$1" >"$play_dir/not-started" 2>&1 &&
         is_log "$play_dir/not-started" && same "$(wc -l <"$play_dir/not-started")" "${3:-1}" &&
         grep -q 'level=error event=\(not_started\|failed\) why=' "$play_dir/not-started"
 }

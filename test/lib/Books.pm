@@ -19,6 +19,7 @@ sub cents_of {
     my $digits = $whole . $fraction;
     # The point lies two digits further right: cents.
     my $point = length($whole) + ($exponent // 0) + 2;
+    $digits =~ s{^(0*)}{} and $point -= length $1;
     return undef if $point > 18;
     if ($point < 0) { $digits = ('0' x -$point) . $digits; $point = 0 }
     $digits .= '0' x ($point - length $digits) if $point > length $digits;
@@ -46,6 +47,8 @@ sub read_table {
 # was no whole answer.
 sub http_get {
     my ($target, $path, $seconds, %headers) = @_;
+    # Whoever is killed while we write to him, or answers at the last moment, must not end us.
+    local @SIG{qw(PIPE ALRM)} = ('IGNORE') x 2;
     my @answer = eval {
         local $SIG{ALRM} = sub { die "no answer within $seconds s\n" };
         alarm $seconds;

@@ -16,6 +16,18 @@
 
 . test/lib/tap.sh
 
+# The tree whose programs play. It is no setting, so no program sees it. Under a sanitizer's
+# (make asan-cluster) every play ends with questions more: see last_tests.
+build=${PAYRING_BUILD:-build}
+export build # to the shells that a play starts
+unset PAYRING_BUILD
+# What is not instrumented does not read these. With the name of the program: a report says whose
+# it is.
+sanitizer_log=$play_dir/sanitizer
+export ASAN_OPTIONS="detect_leaks=1:log_exe_name=1:log_path=$sanitizer_log"
+export UBSAN_OPTIONS="print_stacktrace=1:log_exe_name=1:log_path=$sanitizer_log"
+export TSAN_OPTIONS="log_exe_name=1:log_path=$sanitizer_log"
+
 export PAYRING_REGION="play-${play%%-*}-${play_dir##*.}"
 NO_ID=00000000-0000-4000-8000-000000000000
 
@@ -73,7 +85,7 @@ settings_of() {
 # another_region NAME: create it; processes are of it that are configured to be. Gone at the end.
 another_region() {
     echo "$1" >>"$play_dir/regions"
-    PAYRING_REGION="$1" build/payringctl create >>"$play_dir/create.log" 2>&1 ||
+    PAYRING_REGION="$1" "$build/payringctl" create >>"$play_dir/create.log" 2>&1 ||
         give_up "payringctl create $1: $(cat "$play_dir/create.log")"
 }
 
@@ -86,13 +98,15 @@ start_process() {
     # shellcheck disable=SC2046  # one word for each setting
     case $name in
     api*)
-        env PAYRING_API_SOCKET="$play_dir/$name.sock" $(settings_of "$name") build/payring-api \
+        env PAYRING_API_SOCKET="$play_dir/$name.sock" $(settings_of "$name") "$build/payring-api" \
             >>"$log" 2>&1 </dev/null &
         ;;
-    worker*) env $(settings_of "$name") build/payring-worker >>"$log" 2>&1 </dev/null & ;;
-    default) build/processor --listen "127.0.0.1:$default_port" --name default --fee 0.05 \
+    worker*) env $(settings_of "$name") "$build/payring-worker" >>"$log" 2>&1 </dev/null & ;;
+    # shellcheck disable=SC2086  # several options
+    default) "$build/processor" ${processor_options:-} --listen "127.0.0.1:$default_port" --name default --fee 0.05 \
         >>"$log" 2>&1 </dev/null & ;;
-    fallback) build/processor --listen "127.0.0.1:$fallback_port" --name fallback --fee 0.15 \
+    # shellcheck disable=SC2086
+    fallback) "$build/processor" ${processor_options:-} --listen "127.0.0.1:$fallback_port" --name fallback --fee 0.15 \
         >>"$log" 2>&1 </dev/null & ;;
     balancer)
         # shellcheck disable=SC2046  # one word for each socket
@@ -236,7 +250,7 @@ cluster_start() {
     PAYRING_FALLBACK_URL=$(url_of fallback)
     export PAYRING_DEFAULT_URL PAYRING_FALLBACK_URL
 
-    build/payringctl create >"$play_dir/create.log" 2>&1 ||
+    "$build/payringctl" create >"$play_dir/create.log" 2>&1 ||
         give_up "payringctl create: $(cat "$play_dir/create.log")"
     n=0
     while [ "$n" -lt "$workers" ]; do actors="$actors worker$n" && n=$((n + 1)); done
@@ -317,7 +331,7 @@ post_payment() {
 post_many() {
     local n
     for n in $(api_sockets); do set -- --target "unix:$n" "$@"; done
-    build/poster "$@" >>"$play_dir/posted.many" 2>>"$play_dir/poster.log"
+    "$build/poster" "$@" >>"$play_dir/posted.many" 2>>"$play_dir/poster.log"
 }
 
 # load_start [poster options...]: post_many in the background; load_wait waits for its end.
@@ -327,7 +341,7 @@ load_start() {
     *' --target '*) ;;
     *) for n in $(api_sockets); do set -- --target "unix:$n" "$@"; done ;;
     esac
-    build/poster "$@" >>"$play_dir/posted.load" 2>>"$play_dir/poster.log" &
+    "$build/poster" "$@" >>"$play_dir/posted.load" 2>>"$play_dir/poster.log" &
     echo $! >"$play_dir/poster.pid"
 }
 
@@ -372,7 +386,7 @@ payment_is() {
 
 # counter NAME: as in `payringctl show --plain`: lane.posts is the sum of lane.0.posts and so on.
 counter() {
-    build/payringctl show --plain | sed -n "s/^$1 //p"
+    "$build/payringctl" show --plain | sed -n "s/^$1 //p"
 }
 
 # counter_is NAME VALUE, counter_at_least NAME VALUE
@@ -476,14 +490,33 @@ insert_elsewhere() {
         "$(url_of "$1")/payments")" = 200 ]
 }
 
+# odd_start PROCESSOR SEED KINDS: it is played by test/lib/odd-processor, which tells the kinds.
+odd_start() {
+    local port=$default_port
+    [ "$1" = default ] || port=$fallback_port
+    test/lib/odd-processor "$port" "$2" "$3" >"$play_dir/$1.log" 2>&1 </dev/null &
+    echo $! >"$play_dir/$1.pid"
+    eventually 5 grep -q listening "$play_dir/$1.log" || give_up "$1 does not listen"
+}
+
+# odd_kinds PROCESSOR KINDS: what it does from now on.
+odd_kinds() {
+    curl -sf -o /dev/null --max-time 5 -X PUT -d "$2" "$(url_of "$1")/admin/kinds"
+}
+
+# odd_met PROCESSOR KIND: payments met with it.
+odd_met() {
+    ask "$1" stats | awk -v kind="$2" '$1 == kind { n = $2 } END { print n + 0 }'
+}
+
 # --- the books --------------------------------------------------------------------------------
 
 # books_agree [compare-books options...]: true if the processors' books and ours do, id by id.
 books_agree() {
     book default >"$play_dir/book.default" || return
     book fallback >"$play_dir/book.fallback" || return
-    build/payringctl list >"$play_dir/list" || return
-    build/payringctl rows >"$play_dir/rows" || return
+    "$build/payringctl" list >"$play_dir/list" || return
+    "$build/payringctl" rows >"$play_dir/rows" || return
     cat "$play_dir"/posted* >"$play_dir/all-posts"
     test/lib/compare-books --default "$play_dir/book.default" --fallback "$play_dir/book.fallback" \
         --list "$play_dir/list" --rows "$play_dir/rows" --posted "$play_dir/all-posts" "$@"
@@ -521,10 +554,68 @@ audit_wait() {
     }
 }
 
+# --- under a sanitizer ------------------------------------------------------------------------
+
+# stops_well FILE: whoever FILE names by id ends by itself when told to, with status 0. Leaks are
+# told of by those who end so; those who are killed have no say in what they leave behind.
+stops_well() {
+    local pid
+    pid=$(cat "$1")
+    # In this order: who looks for leaks stops itself for that, and would be continued.
+    kill -s CONT "$pid" && kill -s TERM "$pid" || return
+    eventually 30 has_come_to_its_end "$pid" || return
+    wait "$pid" || {
+        echo "status $?"
+        return 1
+    }
+    rm "$1"
+}
+
+has_come_to_its_end() {
+    case $(process_state "$1") in
+    '' | Z) ;; # gone: the shell has its status already
+    *) false ;;
+    esac
+}
+
+# is_of_the_tree FILE: it runs, and is one of the programs that play.
+is_of_the_tree() {
+    case $(readlink "/proc/$(cat "$1")/exe") in
+    "$(pwd -P)/$build/"*) ;;
+    *) false ;;
+    esac
+}
+
+nothing_was_reported() {
+    local report found=
+    for report in "$sanitizer_log".*; do
+        [ -e "$report" ] || continue
+        found=yes
+        echo "== $(basename "$report")"
+        head -n 30 "$report"
+    done
+    [ -z "$found" ]
+}
+
+last_tests() {
+    local file
+    case $build in
+    *san) ;;
+    *) return 0 ;;
+    esac
+    # From the front to the back.
+    for file in "$play_dir"/api*.pid "$play_dir"/worker*.pid "$play_dir"/*.pid; do
+        if [ -e "$file" ] && is_of_the_tree "$file"; then
+            ok "$(basename "$file" .pid) stops well" stops_well "$file"
+        fi
+    done
+    ok 'no sanitizer has anything to report' nothing_was_reported
+}
+
 # --- the curtain ------------------------------------------------------------------------------
 
 show_what_is_left() {
-    build/payringctl show >"$play_dir/show.log" 2>&1
+    "$build/payringctl" show >"$play_dir/show.log" 2>&1
     {
         echo "logs, books and an inspector's dump: $play_dir"
         for log in "$play_dir"/*.log; do
@@ -551,7 +642,7 @@ curtain() {
         wait "$pid" 2>/dev/null
     done
     for region in "$PAYRING_REGION" $(cat "$play_dir/regions" 2>/dev/null); do
-        PAYRING_REGION="$region" build/payringctl remove --force-lose-payments >/dev/null 2>&1
+        PAYRING_REGION="$region" "$build/payringctl" remove --force-lose-payments >/dev/null 2>&1
         rm -rf "/dev/shm/$region" "/dev/shm/$region".*
     done
     tap_end

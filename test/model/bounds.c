@@ -28,6 +28,7 @@ static const struct bound {
     BOUND(foreign, 0, 2, "payments that may stand in a book before"),
     BOUND(bad_requests, 0, 1, "processors may answer 400"),
     BOUND(false_positives, 0, 1, "the filter may claim to know any id"),
+    BOUND(decisions, 0, 9, "decisions of an operator who tells the truth"),
     BOUND(young, 0, 1, "the region may be young: books are asked first"),
 #undef BOUND
 };

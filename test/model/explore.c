@@ -59,7 +59,7 @@ static uint64_t mixed(uint64_t x)
 }
 
 /* Two multiplications by odd constants and a rotation a word: each word moves all bits of both. */
-static void hash_state(uint64_t hash[2], const struct model_state *state)
+void model_hash(uint64_t hash[2], const struct model_state *state)
 {
     uint64_t words[sizeof *state / 8], a = 1, b = 2;
     memcpy(words, state, sizeof words);
@@ -174,7 +174,7 @@ static uint32_t reach(const struct model_state *state, uint32_t parent, struct m
     uint64_t hash[2];
     if (explorer.count == explorer.room)
         grow();
-    hash_state(hash, state);
+    model_hash(hash, state);
     uint32_t *slot = slot_of(hash);
     if (*slot)
         return *slot - 1;

@@ -3,7 +3,10 @@
 #define PAYRING_TEST_MODEL_EXPLORE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
+
+struct model_state;
 
 struct model_result {
     unsigned long states, transitions;
@@ -18,5 +21,13 @@ struct model_result {
  * about. A state is known by 128 bits of hash: among 10^9 states the chance that any two share
  * theirs is below 10^-20. Memory: 32 to 48 bytes a state, and the states of two depths. */
 void model_explore(struct model_result *result, FILE *trace);
+
+/* The same in little memory, for more states than the above can hold: depth first, 8 bytes a state
+ * (64 bits of hash: with N states the chance that any two share theirs is N^2 / 2^65), posts first,
+ * ids that can be told apart by nothing but their names are one. The trace is not the shortest, and
+ * circles are not looked for. mib: of the table of known states; full when it is 7/8 full. */
+void model_explore_compact(struct model_result *result, unsigned long mib, FILE *trace);
+
+void model_hash(uint64_t hash[2], const struct model_state *state);
 
 #endif

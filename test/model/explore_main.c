@@ -46,6 +46,12 @@ static const struct exploration explorations[] = {
      "ids=2 records=2 rings=2 copies=3 crashes=3 times=2"},
     {"two payments side by side and a purge", "ids=2 records=2 copies=2 crashes=1 purges=1 times=1",
      "ids=2 records=2 copies=2 conflicts=1 crashes=2 purges=1 times=1"},
+    {"a payment that a person decides about, truthfully",
+     "rings=2 copies=2 conflicts=1 crashes=2 times=2 decisions=2",
+     "rings=2 copies=3 conflicts=1 crashes=3 rotations=2 times=2 decisions=3 bad_requests=1"},
+    {"one that may stand in a book, decided about and purged",
+     "copies=2 crashes=1 purges=1 times=1 foreign=1 false_positives=1 decisions=2",
+     "copies=2 crashes=2 purges=2 times=1 foreign=1 false_positives=1 young=1 decisions=2"},
     {"three payments on two records", "ids=3 records=2 copies=1 crashes=2 times=1",
      "ids=3 records=2 rings=2 copies=1 crashes=2 times=2"},
 };
@@ -55,6 +61,7 @@ struct options {
     bool deep, self_test, verbose;
     const char *bounds; /* explore these instead */
     unsigned long states_max;
+    unsigned long compact_mib; /* 0: breadth first */
 };
 
 static void usage(FILE *file)
@@ -67,6 +74,9 @@ static void usage(FILE *file)
             "two stores included, and says how the first broken promise comes about.\n\n"
             "  --deep          larger bounds: five minutes, 2 GiB\n"
             "  --states-max=N  end an exploration after N states, 0 = never (deep: %lu)\n"
+            "  --compact=MIB   8 bytes a state in a table of so many MiB (a power of two): more "
+            "states,\n"
+            "                  no shortest trace\n"
             "  --bounds=...    one exploration within these bounds:\n",
             DEEP_STATES_MAX);
     model_bounds_help(file);
@@ -96,7 +106,8 @@ struct total {
     unsigned broken, cut_off;
 };
 
-static void explore(struct total *total, unsigned number, const char *name)
+static void explore(struct total *total, unsigned number, const char *name,
+                    unsigned long compact_mib)
 {
     struct model_result result;
     double begun_s = cpu_s();
@@ -104,7 +115,10 @@ static void explore(struct total *total, unsigned number, const char *name)
     model_bounds_print(&model_bounds, stdout);
     printf("\n");
     fflush(stdout);
-    model_explore(&result, stdout);
+    if (compact_mib)
+        model_explore_compact(&result, compact_mib, stdout);
+    else
+        model_explore(&result, stdout);
     bool cut_off = result.full || result.cut;
     if (result.broken)
         printf("not ok %u - %s: %s after %u moves\n", number, name, result.broken, result.moves);
@@ -112,8 +126,7 @@ static void explore(struct total *total, unsigned number, const char *name)
         printf("ok %u - %s: %lu states, %lu transitions, depth %u, 0 violations\n", number, name,
                result.states, result.transitions, result.depth);
     if (result.full)
-        printf("# cut off by the limit of %lu states: farther ones were not visited\n",
-               model_bounds.states_max);
+        printf("# cut off after %lu states: the others were not visited\n", result.states);
     if (result.cut)
         printf("# cut off: %lu moves led to states larger than the model holds\n", result.cut);
     printf("# %.1f s of CPU, %ld MiB so far\n", cpu_s() - begun_s, peak_mib());
@@ -153,7 +166,7 @@ static int run(const struct options *options)
         const struct exploration *e = &explorations[i];
         if (!options->bounds && !begin(options, options->deep ? e->deep : e->usual))
             return 2;
-        explore(&total, i + 1, options->bounds ? "as asked" : e->name);
+        explore(&total, i + 1, options->bounds ? "as asked" : e->name, options->compact_mib);
     }
     return report(&total);
 }
@@ -161,18 +174,24 @@ static int run(const struct options *options)
 static bool parse(struct options *options, int argc, char **argv)
 {
     static const struct option known[] = {
-        {"deep", no_argument, NULL, 'd'},          {"states-max", required_argument, NULL, 'm'},
-        {"bounds", required_argument, NULL, 'b'},  {"self-test", no_argument, NULL, 's'},
-        {"without", required_argument, NULL, 'w'}, {"verbose", no_argument, NULL, 'v'},
-        {"help", no_argument, NULL, 'h'},          {0},
+        {"deep", no_argument, NULL, 'd'},
+        {"states-max", required_argument, NULL, 'm'},
+        {"bounds", required_argument, NULL, 'b'},
+        {"self-test", no_argument, NULL, 's'},
+        {"compact", required_argument, NULL, 'c'},
+        {"without", required_argument, NULL, 'w'},
+        {"verbose", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},
+        {0},
     };
-    const char *states_max = NULL;
+    const char *states_max = NULL, *compact = NULL;
     char *end;
     for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         options->deep |= option == 'd';
         options->self_test |= option == 's';
         options->verbose |= option == 'v';
         options->bounds = option == 'b' ? optarg : options->bounds;
+        compact = option == 'c' ? optarg : compact;
         states_max = option == 'm' ? optarg : states_max;
         if (option == 'h') {
             usage(stdout);
@@ -186,6 +205,8 @@ static bool parse(struct options *options, int argc, char **argv)
     options->states_max = options->deep ? DEEP_STATES_MAX : 0;
     if (states_max)
         options->states_max = strtoul(states_max, &end, 10);
+    if (compact)
+        options->compact_mib = strtoul(compact, NULL, 10);
     return optind == argc && (!states_max || (end != states_max && !*end));
 }
 

@@ -188,7 +188,8 @@ static struct payment_view view_of(const struct model_record *r)
 static struct payment_lane_view lane_of(const struct model_state *s)
 {
     return (struct payment_lane_view){.purge_applied = s->purge_applied,
-                                      .lowest_bound_us = us_or_none(s->lowest_bound)};
+                                      .lowest_bound_us = us_or_none(s->lowest_bound),
+                                      .refusals_max = MODEL_REFUSALS_MAX};
 }
 
 static void begin(struct model_run *run, struct model_record *r, const struct payment_step *step)
@@ -287,6 +288,13 @@ static void ready(struct model_run *run, struct model_move move)
                   0);
 }
 
+/* The operator could not know of this attempt. */
+static void spoil(struct model_state *s, const struct model_record *r)
+{
+    if (s->decided && s->decided_id == r->id)
+        s->decided_spoiled = true;
+}
+
 static void answer_post(struct model_run *run, struct model_move move)
 {
     struct model_record *r = &run->state.record[move.who];
@@ -312,12 +320,14 @@ static void answer_post(struct model_run *run, struct model_move move)
         break;
     case ANSWER_RESENT:
         abandon(run, r);
+        spoil(&run->state, r);
         happens(run, move.who,
                 rule_holds(RULE_HIDDEN_RESEND_UNKNOWN) ? PAYMENT_EVENT_UNKNOWN
                                                        : PAYMENT_EVENT_REFUSED);
         break;
     default:
         abandon(run, r);
+        spoil(&run->state, r);
         happens(run, move.who, PAYMENT_EVENT_UNKNOWN);
     }
 }
@@ -351,6 +361,39 @@ static void answer_lookup(struct model_run *run, struct model_move move)
     take_step(run, move.who, event, 0);
 }
 
+static void drop_decision(struct model_state *s)
+{
+    s->decided = s->decided_id = s->decided_spoiled = 0;
+}
+
+/* The slot is taken out of its list: nothing but the look-up for the decision can follow. */
+static void resolve(struct model_run *run, unsigned record)
+{
+    struct model_record *r = &run->state.record[record];
+    if (r->waiting == WAITING_POST) /* only without RULE_RESOLVE_NOT_IN_FLIGHT */
+        abandon(run, r);
+    r->waiting = WAITING_DECIDED;
+}
+
+static void answer_decision(struct model_run *run, struct model_move move)
+{
+    struct model_state *s = &run->state;
+    struct model_record *r = &s->record[move.who];
+    struct payment_event event = what_book_says(s, r->processor, r->id);
+    if (move.what == ANSWER_LATE) {
+        r->waiting = WAITING_DECIDED_ABSENT;
+        return;
+    }
+    if (r->waiting == WAITING_DECIDED_ABSENT)
+        event.kind = PAYMENT_EVENT_ABSENT;
+    event.book = move.what == ANSWER_NONE ? PAYMENT_EVENT_UNANSWERED : event.kind;
+    event.kind = PAYMENT_EVENT_RESOLVE;
+    event.decision = s->decided;
+    event.attempt_unknown = s->decided_spoiled;
+    drop_decision(s);
+    take_step(run, move.who, event, 0);
+}
+
 /* Without RULE_STALE_ANSWER_DROPPED: the answer for a record that a purge has freed reaches the
  * payment that has the record now. */
 static void answer_stray(struct model_run *run, struct model_move move)
@@ -376,7 +419,9 @@ static bool waits_for_post(const struct model_record *r)
 
 static void answer(struct model_run *run, struct model_move move)
 {
-    if (waits_for_post(&run->state.record[move.who]))
+    if (run->state.record[move.who].waiting >= WAITING_DECIDED)
+        answer_decision(run, move);
+    else if (waits_for_post(&run->state.record[move.who]))
         answer_post(run, move);
     else
         answer_lookup(run, move);
@@ -480,6 +525,7 @@ static void crash(struct model_run *run)
         r->waiting = lazy && open ? WAITING_VISIT : WAITING_NOT;
     }
     s->stray = (struct model_stray){0};
+    drop_decision(s); /* by the next owner: it cannot know what was out */
     s->worker_down = true;
     s->crashes_left--;
 }
@@ -508,6 +554,13 @@ static void ask_purge(struct model_state *s)
     s->promised = 0; /* whatever was accepted so far may be purged */
 }
 
+static void decide(struct model_state *s, struct model_move move)
+{
+    s->decisions_left--;
+    s->decided = move.what;
+    s->decided_id = s->record[move.who].id;
+}
+
 static void play(struct model_run *run, struct model_move move)
 {
     struct model_state *s = &run->state;
@@ -516,6 +569,9 @@ static void play(struct model_run *run, struct model_move move)
         break;
     case MOVE_POST:
         post(s, move);
+        break;
+    case MOVE_NOT_POSTED:
+        s->posts_left[move.who][move.what - 1]--;
         break;
     case MOVE_POST_KNOWN:
         s->posts_left[move.who][move.what - 1]--;
@@ -556,6 +612,12 @@ static void play(struct model_run *run, struct model_move move)
         if (move.what)
             resend_instead_of_asking(&run->state);
         apply_purge(run);
+        break;
+    case MOVE_DECIDE:
+        decide(s, move);
+        break;
+    case MOVE_RESOLVE:
+        resolve(run, move.who);
         break;
     case MOVE_TAKE_OVER:
         take_over(run);

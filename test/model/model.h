@@ -39,6 +39,7 @@ enum {
     MODEL_ROWS = 8,
     MODEL_ASLEEP = 4,
     MODEL_AMOUNTS = 2,
+    MODEL_REFUSALS_MAX = 3,       /* the worker's is larger and costs nothing but states */
     MODEL_TIME_CREATED = 3,       /* the region's creation, which the clock may step behind */
     MODEL_TIME_FOREIGN_EARLY = 1, /* of inserts by others: before any time that the clock shows, */
     MODEL_TIME_FOREIGN_LATE = 3,  /* or between two of them */
@@ -53,13 +54,15 @@ static inline bool model_is_foreign(int64_t time)
 /* What the worker waits for on behalf of a record. Lost with the worker. */
 enum model_waiting {
     WAITING_NOT,
-    WAITING_READY,      /* QUEUED: for the routing, or to be asked for */
-    WAITING_POST,       /* a POST is out and not executed */
-    WAITING_POST_OK,    /* a POST was executed; its 200 is on the way */
-    WAITING_RESEND,     /* pinned */
-    WAITING_ASKED,      /* + processor: a look-up is out */
-    WAITING_ABSENT = 7, /* + processor: it found nothing; its 404 is on the way */
-    WAITING_VISIT = 9,  /* only without RULE_VISIT_ALL_FIRST: not yet visited by the take-over */
+    WAITING_READY,        /* QUEUED: for the routing, or to be asked for */
+    WAITING_POST,         /* a POST is out and not executed */
+    WAITING_POST_OK,      /* a POST was executed; its 200 is on the way */
+    WAITING_RESEND,       /* pinned */
+    WAITING_ASKED,        /* + processor: a look-up is out */
+    WAITING_ABSENT = 7,   /* + processor: it found nothing; its 404 is on the way */
+    WAITING_VISIT = 9,    /* only without RULE_VISIT_ALL_FIRST: not yet visited by the take-over */
+    WAITING_DECIDED = 10, /* a look-up is out for an operator's decision */
+    WAITING_DECIDED_ABSENT = 11, /* it found nothing; its 404 is on the way */
 };
 
 struct model_record {
@@ -138,6 +141,12 @@ struct model_state {
     uint8_t crashes_left;
     uint8_t purges_left;
     uint8_t rotations_left;
+    uint8_t decisions_left;
+
+    /* an operator's decision that the lane has not answered; 0: none */
+    uint8_t decided; /* enum shm_decision */
+    uint8_t decided_id;
+    uint8_t decided_spoiled; /* an attempt that was out meanwhile ended unknown */
 
     /* known to the promises only; bit = id */
     uint8_t promised;      /* answered 2xx since the last purge was asked for */
@@ -147,7 +156,7 @@ struct model_state {
     uint8_t told;          /* a processor has answered 422: no other may get it */
     uint8_t charged_again; /* ... and one did */
     struct model_stray stray;
-    uint8_t reserved[5];
+    uint8_t reserved[1];
 };
 static_assert(sizeof(struct model_state) % 8 == 0, "hashed by words");
 
@@ -163,15 +172,22 @@ struct model_bounds {
     /* 0 or 1 */
     unsigned bad_requests;    /* processors answer 400 */
     unsigned false_positives; /* the filter may claim to know any id */
+    unsigned decisions;       /* of an operator who tells the truth */
     unsigned young; /* the region may be young: ids are asked for before the first binding */
     unsigned long states_max; /* the exploration ends there; 0 = no limit */
 };
 extern struct model_bounds model_bounds;
 
+/* Posts come first once no purge can come between them and anything else: they and what the worker
+ * does can be swapped. A post that is left out stands for the copies that come too late to matter,
+ * or that an API answers by itself. */
+extern bool model_posts_first;
+
 enum model_move_kind {
     MOVE_BEGIN,      /* what: number of the initial state */
     MOVE_POST,       /* who: id; what: amount | ring << 2 */
     MOVE_POST_KNOWN, /* who: id; what: amount */
+    MOVE_NOT_POSTED, /* who: id; what: amount; only in the compact exploration */
     MOVE_ASK_PURGE,
     MOVE_AWAKE,        /* who: request */
     MOVE_INTAKE,       /* who: ring; what: bit 0 false positive, bit 1 young */
@@ -182,7 +198,9 @@ enum model_move_kind {
     MOVE_RECYCLE,      /* who: record */
     MOVE_VISIT,        /* who: record */
     MOVE_ROTATE,
-    MOVE_PURGE, /* what: 1 = look-ups for sent payments were waiting, and become resends */
+    MOVE_PURGE,   /* what: 1 = look-ups for sent payments were waiting, and become resends */
+    MOVE_DECIDE,  /* who: record; what: enum shm_decision */
+    MOVE_RESOLVE, /* who: record: the lane takes it aside and asks its book */
     MOVE_TAKE_OVER,
     MOVE_CRASH,
 };
@@ -227,6 +245,11 @@ static inline bool model_asks(unsigned waiting)
 static inline unsigned model_asked(unsigned waiting)
 {
     return waiting - (waiting >= WAITING_ABSENT ? 0u + WAITING_ABSENT : 0u + WAITING_ASKED);
+}
+
+static inline bool model_is_pinned(const struct model_record *r)
+{
+    return r->state == PAYMENT_SENT && (r->flags & PAYMENT_FLAG_UNKNOWN);
 }
 
 /* lane.c */

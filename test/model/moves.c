@@ -37,6 +37,7 @@ void model_initial(struct model_state *s, unsigned number)
     s->crashes_left = (uint8_t)model_bounds.crashes;
     s->purges_left = (uint8_t)model_bounds.purges;
     s->rotations_left = (uint8_t)model_bounds.rotations;
+    s->decisions_left = (uint8_t)model_bounds.decisions;
     for (unsigned id = 0; id < model_bounds.foreign; id++, number /= FOREIGN_KINDS)
         insert_foreign(s, id, number % FOREIGN_KINDS);
 }
@@ -69,6 +70,15 @@ static void sort(void *items, size_t count, size_t size)
         }
 }
 
+/* The lane refuses at once what is not, or no longer, pinned. */
+static void drop_refused_decision(struct model_state *s)
+{
+    for (unsigned i = 0; i < model_bounds.records; i++)
+        if (s->record[i].id == s->decided_id && model_is_pinned(&s->record[i]))
+            return;
+    s->decided = s->decided_id = s->decided_spoiled = 0;
+}
+
 /* Records, rings and sleeping requests have no order that anything depends on. */
 void model_normalise(struct model_state *s)
 {
@@ -76,6 +86,7 @@ void model_normalise(struct model_state *s)
         if (s->record[i].state == PAYMENT_FREE)
             s->record[i] = (struct model_record){0};
     drop_inert(s);
+    drop_refused_decision(s);
     sort(s->record, MODEL_RECORDS, sizeof s->record[0]);
     sort(s->asleep, MODEL_ASLEEP, sizeof s->asleep[0]);
     if (model_bounds.rings == 2 && memcmp(s->ring[0], s->ring[1], sizeof s->ring[0]) < 0) {
@@ -171,6 +182,8 @@ static bool is_possible(const struct model_state *s, const struct model_record *
 {
     unsigned waiting = r->waiting;
     bool post = waiting == WAITING_POST || waiting == WAITING_POST_OK;
+    if (waiting >= WAITING_DECIDED && answer == ANSWER_LATE)
+        return waiting == WAITING_DECIDED && !s->book[r->processor][r->id].amount;
     switch (answer) {
     case ANSWER_HONEST:
         return true;
@@ -212,6 +225,38 @@ static void offer_record(const struct offer *o, unsigned record)
                 offer(o, MOVE_ANSWER, record, answer);
 }
 
+/* What an operator who tells the truth says of a pinned payment: that it will never be
+ * executed, only when nothing of it sleeps anywhere. Of an attempt that is out he cannot know.
+ * "It stands in the book" may be said at any time: the book is asked. */
+static bool is_true(const struct model_state *s, unsigned id, enum shm_decision decision)
+{
+    for (unsigned i = 0; i < s->asleep_count && decision != SHM_DECISION_SETTLED; i++)
+        if (s->asleep[i].id == id)
+            return false;
+    return true;
+}
+
+static bool may_ask_for_decision(const struct model_record *r)
+{
+    return r->waiting == WAITING_RESEND ||
+           (model_asks(r->waiting) && r->waiting < WAITING_ABSENT) ||
+           (r->waiting == WAITING_POST && !rule_holds(RULE_RESOLVE_NOT_IN_FLIGHT));
+}
+
+static void offer_operator(const struct offer *o, unsigned record)
+{
+    const struct model_state *s = o->from;
+    const struct model_record *r = &s->record[record];
+    if (!model_is_pinned(r))
+        return;
+    for (unsigned decision = SHM_DECISION_SETTLED;
+         s->decisions_left && !s->decided && decision <= SHM_DECISION_REJECT; decision++)
+        if (is_true(s, r->id, decision))
+            offer(o, MOVE_DECIDE, record, decision);
+    if (s->decided && s->decided_id == r->id && may_ask_for_decision(r))
+        offer(o, MOVE_RESOLVE, record, 0);
+}
+
 static bool may_recycle(const struct model_record *r)
 {
     return payment_state_is_terminal(r->state) &&
@@ -250,6 +295,7 @@ static void offer_worker(const struct offer *o)
     const struct model_state *s = o->from;
     for (unsigned i = 0; i < model_bounds.records; i++) {
         offer_record(o, i);
+        offer_operator(o, i);
         if (may_recycle(&s->record[i]))
             offer(o, MOVE_RECYCLE, i, 0);
     }
@@ -266,9 +312,41 @@ static void offer_worker(const struct offer *o)
         offer(o, MOVE_CRASH, 0, 0);
 }
 
+bool model_posts_first;
+
+static bool has_room(const struct model_state *s)
+{
+    for (unsigned ring = 0; ring < model_bounds.rings; ring++)
+        if (s->ring_length[ring] < MODEL_RING_SLOTS)
+            return true;
+    return false;
+}
+
+/* false: there is nothing to post, or it does not come first. */
+static bool offer_posts_first(const struct offer *o)
+{
+    const struct model_state *s = o->from;
+    bool any = false;
+    if (!model_posts_first || s->purges_left || s->purge_applied != s->generation || !has_room(s))
+        return false;
+    for (unsigned id = 0; id < model_bounds.ids; id++)
+        for (unsigned amount = 1; amount <= MODEL_AMOUNTS; amount++) {
+            if (!s->posts_left[id][amount - 1])
+                continue;
+            any = true;
+            offer(o, MOVE_NOT_POSTED, id, amount);
+            for (unsigned ring = 0; ring < model_bounds.rings; ring++)
+                if (s->ring_length[ring] < MODEL_RING_SLOTS)
+                    offer(o, MOVE_POST, id, amount | ring << 2);
+        }
+    return any;
+}
+
 void model_each_move(const struct model_state *from, model_visit *visit, void *context)
 {
     struct offer o = {from, visit, context};
+    if (offer_posts_first(&o))
+        return;
     offer_outside(&o);
     if (from->worker_down)
         offer(&o, MOVE_TAKE_OVER, 0, 0);

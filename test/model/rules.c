@@ -32,6 +32,14 @@ static void lie_about_answer(const struct model_state *s, struct payment_view *p
     }
 }
 
+static void lie_about_decision(struct payment_event *event)
+{
+    if (!rule_holds(RULE_RESOLVE_ASKS_BOOK) && event->decision != SHM_DECISION_SETTLED)
+        event->book = PAYMENT_EVENT_ABSENT;
+    if (!rule_holds(RULE_RESOLVE_SPOILED))
+        event->attempt_unknown = false;
+}
+
 static void lie_about_find(struct payment_view *payment, struct payment_lane_view *lane,
                            struct payment_event *event)
 {
@@ -63,6 +71,8 @@ void model_rules_before(const struct model_state *state, struct payment_view *pa
     lie_about_answer(state, payment, event);
     if (event->kind == PAYMENT_EVENT_FOUND)
         lie_about_find(payment, lane, event);
+    if (event->kind == PAYMENT_EVENT_RESOLVE)
+        lie_about_decision(event);
     if (event->kind == PAYMENT_EVENT_INTAKE)
         lie_about_entry(lane, event);
     if (event->kind == PAYMENT_EVENT_TAKE_OVER && payment->row_named && !event->row_published &&

@@ -48,6 +48,9 @@
     X(FORGET_LOWERS, HORIZON, "9: forgetting adopted ids lowers the lowest bound time")            \
     X(FORGET_LOWERS_FIRST, HORIZON, "9: it is lowered before they are forgotten")                  \
     X(ADOPTED_MARKED, HORIZON, "9: an adopted id is remembered as adopted")                        \
+    X(RESOLVE_ASKS_BOOK, DECIDED, "10: the book is asked before a decision is carried out")        \
+    X(RESOLVE_NOT_IN_FLIGHT, DECIDED, "10: never while an attempt is out")                         \
+    X(RESOLVE_SPOILED, DECIDED, "10: nor if one that was out meanwhile has ended unknown")         \
     X(FIELDS_BEFORE_QUEUED, ONE_ID, "record: its fields before QUEUED")                            \
     X(QUEUED_BEFORE_HEAD, ONE_ID, "record: QUEUED before the ring's head")                         \
     X(COPY_RECOGNISED, TWO_RECORDS, "record: a copy is recognised by its id")                      \

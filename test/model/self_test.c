@@ -36,6 +36,8 @@ static const struct model_bounds
              .times = 2,
              .foreign = 1,
              .false_positives = 1},
+    DECIDED =
+        {.ids = 1, .records = 1, .rings = 1, .copies = 2, .crashes = 1, .times = 1, .decisions = 2},
     PURGE = {.ids = 1,
              .records = 1,
              .rings = 1,
@@ -120,7 +122,7 @@ int model_self_test(FILE *trace)
         const struct model_bounds *bounds;
     } sound[] = {{"ONE_ID", &ONE_ID}, {"TWO_IDS", &TWO_IDS}, {"TWO_RECORDS", &TWO_RECORDS},
                  {"TURNS", &TURNS},   {"RECYCLE", &RECYCLE}, {"HORIZON", &HORIZON},
-                 {"BOOKS", &BOOKS},   {"PURGE", &PURGE}};
+                 {"BOOKS", &BOOKS},   {"PURGE", &PURGE},     {"DECIDED", &DECIDED}};
     const int count = sizeof sound / sizeof sound[0];
     int missed = 0, unsound = 0;
     printf("1..%d\n", RULES - 1 + count);

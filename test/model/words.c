@@ -28,6 +28,13 @@ const char *say_processor(unsigned processor)
     return processor == 0 ? "default" : "fallback";
 }
 
+static const char *say_decision(unsigned decision)
+{
+    return decision == SHM_DECISION_SETTLED   ? "settled"
+           : decision == SHM_DECISION_REQUEUE ? "queued again"
+                                              : "rejected";
+}
+
 static void say_answer(struct text *text, const struct model_record *r, unsigned answer)
 {
     static const char *const answers[ANSWERS] = {
@@ -40,8 +47,13 @@ static void say_answer(struct text *text, const struct model_record *r, unsigned
         [ANSWER_NONE] = "does not answer",
     };
     bool post = r->waiting == WAITING_POST || r->waiting == WAITING_POST_OK;
-    say(text, "%s: the %s of %s %s;", say_processor(post ? r->processor : model_asked(r->waiting)),
-        post ? "POST" : "look-up", say_id(r->id), answers[answer]);
+    bool decided = r->waiting >= WAITING_DECIDED;
+    say(text, "%s: the %s of %s %s;",
+        say_processor(post || decided ? r->processor : model_asked(r->waiting)),
+        post      ? "POST"
+        : decided ? "look-up for the decision"
+                  : "look-up",
+        say_id(r->id), answers[answer]);
 }
 
 static void say_ready(struct text *text, const struct model_record *r, unsigned what)
@@ -86,6 +98,9 @@ void say_move(struct text *text, const struct model_state *from, struct model_mo
         say(text, "client: posts %s of %u c; the API sees its record and answers 202;",
             say_id(move.who), move.what);
         break;
+    case MOVE_NOT_POSTED:
+        say(text, "client: does not post another %s of %u c;", say_id(move.who), move.what);
+        break;
     case MOVE_ASK_PURGE:
         say(text, "client: asks for purge %u;", from->generation + 1);
         break;
@@ -121,6 +136,12 @@ void say_move(struct text *text, const struct model_state *from, struct model_mo
     case MOVE_PURGE:
         say(text, "worker: applies purge %u%s;", from->generation,
             move.what ? ", resending instead of asking" : "");
+        break;
+    case MOVE_DECIDE:
+        say(text, "operator: decides that %s is to be %s;", say_id(r->id), say_decision(move.what));
+        break;
+    case MOVE_RESOLVE:
+        say(text, "worker: asks the book because of the decision about %s;", say_id(r->id));
         break;
     case MOVE_TAKE_OVER:
         say(text, "a new worker: takes over;");

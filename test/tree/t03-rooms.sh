@@ -30,6 +30,9 @@ ok 'and ignores comments'         nobody 'x.*float|y.*float.*float' "$play_dir/b
 ok 'common knows no other room'   nobody '#include "(shm|worker|api|test)/' $(rooms common)
 ok 'shm knows common alone'       nobody '#include "(worker|api|test)/' $(rooms shm)
 ok 'worker does not know the API' nobody '#include "(api|test)/' $(rooms worker)
+# shellcheck disable=SC2046
+ok 'no daemon knows the operators'"'"' verbs' nobody '#include "worker/ctl' \
+    $(rooms api worker | grep -vE '^worker/(ctl_.*|payringctl_main)\.c$')
 ok 'the API knows no worker'      nobody '#include "(worker|test)/' $(rooms api)
 ok 'includes are written from the root' nobody '#include "[^/"]*"' $(rooms api worker common shm test)
 ok 'the stand-in knows no room'   nobody '#include "(common|shm|worker|api)/' $(rooms test/processor test/lib)

@@ -50,6 +50,7 @@ static inline void shm_fixture_attach(struct shm_fixture *fixture)
         assert_int_equal(shm_region_open_lane(region, lane, why), STATUS_OK);
     assert_int_equal(shm_region_open_health(region, why), STATUS_OK);
     assert_int_equal(shm_region_open_purge(region, why), STATUS_OK);
+    assert_int_equal(shm_region_open_operator(region, why), STATUS_OK);
 }
 
 static inline void shm_fixture_create(struct shm_fixture *fixture,

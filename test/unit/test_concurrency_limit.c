@@ -419,6 +419,23 @@ static void crowd_asleep_does_not_hold_the_lane_in_a_dip(void **state)
     assert_in_range(now_us, 5 * S + 60 * MS, 5 * S + 200 * MS);
 }
 
+/* What little is in flight when a delay comes does not look like a queue, so the dip that finds the
+ * delay is one of the regular ones. Found by the simulator (make sim-routing). */
+static void delay_that_meets_few_is_grown_out_of(void **state)
+{
+    (void)state;
+    for (int run = 0; run < NOISES * SEEDS; run++) {
+        sim_start(&sim,
+                  (struct processor){.service_us = 600, .noise_percent = noises[run % NOISES]}, 2,
+                  first_seed + (uint64_t)run);
+        sim.arrival_gap_us = S / 50;
+        sim_run(&sim, 10 * S + run * 400 * MS);
+        sim.processor.delay_us = 3000 * MS;
+        sim_run(&sim, sim.now_us + 60 * S);
+        assert_true(sim.lanes[0].limit.limit >= 128 && sim.lanes[1].limit.limit >= 128);
+    }
+}
+
 static void delay_lifted_lets_the_lane_go_on(void **state)
 {
     (void)state;
@@ -472,6 +489,30 @@ static void one_long_hiccup_halves_it_at_most(void **state)
     sim_run(&sim, sim.now_us + 2 * S);
     assert_true(sim.lanes[0].lowest >= 128);
     assert_int_equal(sim.lanes[0].limit.limit, 256);
+}
+
+/* Nothing is answered any more: nothing but time can end the dip, whichever half it is in. */
+static void dip_ends_without_an_answer(void **state)
+{
+    (void)state;
+    struct concurrency_limit limit;
+    concurrency_limit_init(&limit, CONCURRENCY_LIMIT_FLOOR, 256, 4 * S);
+    for (int i = 0; i < 2; i++) {
+        int64_t now_us = (5 + 5 * i) * S;
+        concurrency_limit_answered(&limit, now_us - MS, now_us, 8); /* a round, and a dip is due */
+        for (int n = 0; n < 8; n++)
+            concurrency_limit_answered(&limit, now_us, now_us + MS, 8);
+        int level = concurrency_limit_now(&limit);
+        assert_true(level < limit.limit);
+        if (i == 1) /* the crowd has left: a few are timed */
+            concurrency_limit_answered(&limit, now_us, now_us + 2 * MS, 1);
+        assert_int_equal(limit.phase, i == 1 ? CONCURRENCY_MEASURE : CONCURRENCY_DRAIN);
+        concurrency_limit_pass(&limit, now_us + 20 * MS);
+        assert_int_equal(concurrency_limit_now(&limit), level);
+        concurrency_limit_pass(&limit, now_us + S);
+        assert_int_equal(concurrency_limit_now(&limit), limit.limit);
+        assert_int_equal(limit.phase, CONCURRENCY_STEADY);
+    }
 }
 
 /* ---- refusals ---- */
@@ -577,10 +618,12 @@ int main(void)
         cmocka_unit_test(change_of_delay_is_not_taken_for_a_queue),
         cmocka_unit_test(backlog_of_an_outage_is_drained),
         cmocka_unit_test(crowd_asleep_does_not_hold_the_lane_in_a_dip),
+        cmocka_unit_test(delay_that_meets_few_is_grown_out_of),
         cmocka_unit_test(delay_lifted_lets_the_lane_go_on),
         cmocka_unit_test(eighth_more_than_the_base_is_noise),
         cmocka_unit_test(what_was_sent_before_a_restart_does_not_count),
         cmocka_unit_test(one_long_hiccup_halves_it_at_most),
+        cmocka_unit_test(dip_ends_without_an_answer),
         cmocka_unit_test(refusals_are_rare_below_a_hard_bound),
         cmocka_unit_test(refusal_halves_once_per_crowd),
         cmocka_unit_test(bounds_are_brought_inside),

@@ -156,7 +156,7 @@ static const struct {
     NUMBER("worker-lanes", WORKER, worker_lanes, "0", "16", "", "17"),
     NUMBER("takeover-ms", WORKER, takeover_ms, "10", "600000", "9", "600001"),
     NUMBER("post-timeout-ms", WORKER, post_timeout_ms, "30000", "3600000", "29999", "3600001"),
-    NUMBER("lookup-timeout-ms", WORKER, lookup_timeout_ms, "100", "600000", "99", "600001"),
+    NUMBER("lookup-timeout-ms", WORKER | CTL, lookup_timeout_ms, "100", "600000", "99", "600001"),
     NUMBER("health-interval-ms", WORKER, health_interval_ms, "5000", "3600000", "4999", "3600001"),
     NUMBER("in-flight-max", WORKER, in_flight_max, "1", "1024", "0", "1025"),
     NUMBER("lookup-young-s", WORKER, lookup_young_s, "0", "604800", "", "604801"),
@@ -178,8 +178,8 @@ static const struct {
     {"peers", API},
     {"peer-listen", API},
     {"peer-secret-file", API},
-    {"default-url", WORKER},
-    {"fallback-url", WORKER},
+    {"default-url", WORKER | CTL},
+    {"fallback-url", WORKER | CTL},
     {"policy", WORKER},
 };
 #define OTHERS (sizeof others / sizeof others[0])
@@ -679,6 +679,36 @@ static void the_callers_own_flags_are_reported(void **state)
     assert_true(force_given);
 }
 
+/* Their values are the caller's to read. */
+static void the_callers_options_take_values(void **state)
+{
+    const char *since = NULL;
+    const struct config_option options[] = {
+        {.name = "since", .takes = "TIME", .help = "not before", .value = &since},
+        {.name = NULL},
+    };
+    struct config config;
+    struct explain why;
+    char apart[] = "--since", value[] = "noon", joined[] = "--since=",
+         *lines[][4] = {{program_word, apart, value, NULL},
+                        {program_word, joined, NULL},
+                        {program_word, apart}};
+    struct config_invocation invocation = invoke(CTL, lines[0], no_environment);
+
+    (void)state;
+    invocation.options = options;
+    assert_int_equal(config_load(&config, &invocation, &why), STATUS_OK);
+    assert_string_equal(since, "noon");
+    assert_int_equal(config.word_count, 0);
+    invocation.argv = lines[1];
+    invocation.argc = 2;
+    assert_int_equal(config_load(&config, &invocation, &why), STATUS_OK);
+    assert_string_equal(since, "");
+    invocation.argv = lines[2];
+    assert_int_equal(config_load(&config, &invocation, &why), STATUS_INVALID);
+    assert_string_equal(why.text, "--since needs a value: TIME");
+}
+
 static void words_are_kept_in_order_for_the_keeper(void **state)
 {
     char show[] = "show", lane[] = "lane", one[] = "1", *words[11] = {program_word};
@@ -839,6 +869,7 @@ int main(void)
         cmocka_unit_test(a_refusal_keeps_secrets),
         cmocka_unit_test(unknown_flags_are_refused),
         cmocka_unit_test(the_callers_own_flags_are_reported),
+        cmocka_unit_test(the_callers_options_take_values),
         cmocka_unit_test(words_are_kept_in_order_for_the_keeper),
         cmocka_unit_test(without_a_question_there_is_work),
         cmocka_unit_test(version_and_check),

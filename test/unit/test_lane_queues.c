@@ -114,6 +114,33 @@ static void the_oldest_in_flight_is_known_whatever_returns_first(void **state)
     assert_int_equal(lane_queues_oldest_sent_us(queues, 0), 200);
 }
 
+static void those_sent_before_a_time_are_counted_whatever_returns(void **state)
+{
+    struct lane_queues *queues = *state;
+    uint32_t slots[6];
+    for (int i = 0; i < 6; i++) {
+        slots[i] = lane_queues_pop(queues, LANE_FREE);
+        lane_queues_depart(queues, slots[i], 1, 100 + i);
+    }
+    assert_int_equal(lane_queues_overtaken(queues, 1, 0), 0);
+    assert_int_equal(lane_queues_overtaken(queues, 1, 102), 2);
+    assert_int_equal(lane_queues_overtaken(queues, 0, 102), 0);
+    lane_queues_return(queues, slots[0], 1); /* one of them */
+    assert_int_equal(lane_queues_overtaken(queues, 1, 102), 1);
+    lane_queues_return(queues, slots[2], 1); /* the first of the others, and one further on */
+    lane_queues_return(queues, slots[4], 1);
+    assert_int_equal(lane_queues_overtaken(queues, 1, 50), 1); /* it never goes back */
+    assert_int_equal(lane_queues_overtaken(queues, 1, 104), 2);
+    assert_int_equal(lane_queues_overtaken(queues, 1, 1000), 3);
+    lane_queues_return(queues, slots[5], 1);
+    lane_queues_return(queues, slots[1], 1);
+    lane_queues_return(queues, slots[3], 1);
+    assert_int_equal(lane_queues_overtaken(queues, 1, 1000), 0);
+    lane_queues_depart(queues, slots[0], 1, 1000);
+    assert_int_equal(lane_queues_overtaken(queues, 1, 1000), 0);
+    assert_int_equal(lane_queues_overtaken(queues, 1, 1001), 1);
+}
+
 /* A purge takes waiting slots away and leaves those alone whose request is out. */
 static void clearing_keeps_what_is_out(void **state)
 {
@@ -135,6 +162,54 @@ static void clearing_keeps_what_is_out(void **state)
     assert_int_equal(lane_queues_pop(queues, LANE_FREE), paused);
 }
 
+static void a_slot_is_taken_out_of_the_middle_of_a_list(void **state)
+{
+    struct lane_queues *queues = *state;
+    const enum lane_place list = LANE_PINNED + 1;
+    for (uint32_t taken = 0; taken < 3; taken++) {
+        uint32_t slots[3];
+        for (unsigned i = 0; i < 3; i++)
+            lane_queues_append(queues, list, slots[i] = lane_queues_pop(queues, LANE_FREE));
+        assert_true(lane_queues_withdraw(queues, slots[taken]));
+        assert_false(lane_queues_withdraw(queues, slots[taken])); /* OUT already */
+        assert_int_equal(queues->lists[list].length, 2);
+        lane_queues_append(queues, list, slots[taken]);
+        for (unsigned i = 0; i < 3; i++)
+            assert_int_equal(lane_queues_pop(queues, list),
+                             i < 2 ? slots[i < taken ? i : i + 1] : slots[taken]);
+        assert_int_equal(lane_queues_first(queues, list), LANE_QUEUES_NONE);
+    }
+}
+
+/* Again and again: what is left of a pause must not fill the heap, and the others keep their order.
+ */
+static void a_slot_is_taken_out_of_its_pause(void **state)
+{
+    struct lane_queues *queues = *state;
+    int64_t due[SLOTS];
+    srand(11);
+    for (uint32_t i = 0; i < SLOTS; i++) {
+        due[i] = rand() % 1000;
+        lane_queues_pause(queues, lane_queues_pop(queues, LANE_FREE), LANE_PINNED, due[i]);
+    }
+    for (unsigned n = 0; n < 1000; n++) {
+        uint32_t slot = (uint32_t)rand() % SLOTS;
+        assert_true(lane_queues_withdraw(queues, slot));
+        assert_int_equal(queues->pause_count, SLOTS - 1);
+        due[slot] = rand() % 1000;
+        lane_queues_pause(queues, slot, LANE_PINNED, due[slot]);
+    }
+    int64_t before = -1;
+    for (int64_t now = 0; now < 1000; now++) {
+        assert_true(lane_queues_wake(queues, now) > now);
+        for (uint32_t slot; (slot = lane_queues_pop(queues, LANE_PINNED)) != LANE_QUEUES_NONE;) {
+            assert_true(due[slot] >= before && due[slot] == now);
+            before = due[slot];
+        }
+    }
+    assert_int_equal(queues->pause_count, 0);
+}
+
 int main(void)
 {
 #define QUEUES_TEST(name) cmocka_unit_test_setup_teardown(name, create, destroy)
@@ -144,7 +219,10 @@ int main(void)
         QUEUES_TEST(pauses_end_in_the_order_of_their_times),
         QUEUES_TEST(a_pause_leads_to_the_list_it_was_meant_for),
         QUEUES_TEST(the_oldest_in_flight_is_known_whatever_returns_first),
+        QUEUES_TEST(those_sent_before_a_time_are_counted_whatever_returns),
         QUEUES_TEST(clearing_keeps_what_is_out),
+        QUEUES_TEST(a_slot_is_taken_out_of_the_middle_of_a_list),
+        QUEUES_TEST(a_slot_is_taken_out_of_its_pause),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

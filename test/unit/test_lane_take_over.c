@@ -13,13 +13,16 @@
 #include "test/unit/shm_fixture.h"
 #include "worker/lane_internal.h"
 
-#define LANE     0u
-#define BOUND_US (INT64_C(1795492277000) * 1000)
+#define LANE 0u
 
 struct taken {
     struct shm_fixture *fixture;
     struct lane lane; /* without processors: nothing is sent here */
 };
+
+/* When the payments here were bound: after the region was made, so that a row of one is plain,
+ * whatever day the test is run on. */
+static int64_t bound_us;
 
 /* An id of LANE, the n-th. */
 static struct uuid id_of(const struct shm_fixture *fixture, unsigned n)
@@ -45,6 +48,7 @@ static int setup(void **state)
     shm_fixture_setup(&fixture);
     taken->fixture = fixture;
     taken->lane.region = &taken->fixture->region;
+    bound_us = taken->fixture->region.created_at_ms * 1000;
     taken->lane.settings.horizon_ms = 0;
     assert_true(lane_queues_create(&taken->lane.queues, taken->fixture->geometry.payment_slots));
     open_memory(taken);
@@ -73,7 +77,7 @@ static struct shm_payment *left_behind(struct taken *taken, uint32_t slot,
     shm_payments_begin_write(payments, slot);
     shm_payments_fill(payments, slot, &id, 1990, 1000 - (int64_t)slot, 0, 0);
     record->processor = (uint8_t)processor;
-    record->requested_at_us = BOUND_US;
+    record->requested_at_us = bound_us;
     record->state = (uint8_t)record_state;
     shm_payments_end_write(payments, slot);
     return record;
@@ -111,7 +115,7 @@ static void what_was_sent_is_unknown_and_pinned_to_its_processor(void **state)
     take_over(taken);
     assert_int_equal(record->state, PAYMENT_SENT);
     assert_int_equal(record->flags, PAYMENT_FLAG_UNKNOWN);
-    assert_int_equal(record->requested_at_us, BOUND_US);
+    assert_int_equal(record->requested_at_us, bound_us);
     assert_int_equal(only_one_in(taken, LANE_PINNED + 1), 3);
     assert_int_equal(unsettled(taken), 1);
 }
@@ -122,7 +126,7 @@ static void a_name_without_a_published_row_is_cleared(void **state)
     struct taken *taken = *state;
     struct shm_payment *record = left_behind(taken, 3, PAYMENT_SENT, 0);
     record->row_name = 1;
-    shm_ledger_write(&taken->lane.memory.ledger, &(struct shm_row){0, 1990, BOUND_US});
+    shm_ledger_write(&taken->lane.memory.ledger, &(struct shm_row){0, 1990, bound_us});
     take_over(taken);
     assert_int_equal(record->row_name, 0);
     assert_int_equal(record->state, PAYMENT_SENT);
@@ -138,12 +142,12 @@ static void a_published_row_settles_its_payment_with_the_rows_values(void **stat
     struct taken *taken = *state;
     struct shm_payment *record = left_behind(taken, 3, PAYMENT_SENT, 0);
     record->row_name = 1;
-    shm_ledger_write(&taken->lane.memory.ledger, &(struct shm_row){1, 1990, BOUND_US - 7});
+    shm_ledger_write(&taken->lane.memory.ledger, &(struct shm_row){1, 1990, bound_us - 7});
     shm_ledger_publish(&taken->lane.memory.ledger);
     take_over(taken);
     assert_int_equal(record->state, PAYMENT_SETTLED);
     assert_int_equal(record->processor, 1);
-    assert_int_equal(record->requested_at_us, BOUND_US - 7);
+    assert_int_equal(record->requested_at_us, bound_us - 7);
     assert_int_equal(only_one_in(taken, LANE_ENDED), 3);
     assert_int_equal(unsettled(taken), 0);
     assert_int_equal(totals_of(taken).payments[1], 1);
@@ -217,7 +221,7 @@ static void a_purge_that_was_due_is_done_before_anything_newer_is_taken(void **s
     struct shm_ring_producer producer;
     struct shm_ring_entry entry = {
         .id = id_of(taken->fixture, 50), .amount_cents = 5, .purge_generation = 1};
-    shm_ledger_write(&taken->lane.memory.ledger, &(struct shm_row){0, 1990, BOUND_US});
+    shm_ledger_write(&taken->lane.memory.ledger, &(struct shm_row){0, 1990, bound_us});
     shm_ledger_publish(&taken->lane.memory.ledger);
     uint64_t rows = taken->lane.memory.ledger.row_count; /* 1, or 2 when the region is younger */
     left_behind(taken, 1, PAYMENT_QUEUED, 0);

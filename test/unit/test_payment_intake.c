@@ -7,9 +7,12 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
+#include <sched.h>
 
 #include "api/payment_intake.h"
 #include "shm/shm_ledger.h"
+#include "shm/shm_operator.h"
 #include "test/unit/shm_fixture.h"
 
 #define SLOT   1
@@ -335,6 +338,101 @@ static void a_sleeping_lane_is_woken_once(void **state)
     close(bells[1]);
 }
 
+/* What is known is answered all the same: nothing of it is new. */
+static void nothing_new_is_accepted_while_intake_is_stopped(void **state)
+{
+    struct shm_fixture *fixture = *state;
+    struct shm_region *region = &fixture->region;
+    const _Atomic uint64_t *seen = &shm_region_api(region, SLOT)->intake_seen;
+    struct payment_intake intake;
+    struct uuid id = id_in(region, 0, 0), known = id_in(region, 0, 1);
+    open_intake(&intake, fixture);
+    put_record(fixture, 0, 3, &known, 100, PAYMENT_QUEUED, 0);
+    assert_int_equal(*seen, 0);
+    assert_int_equal(shm_operator_set_intake(region, true), 1);
+    assert_int_equal(shm_operator_set_intake(region, true), 1);
+    assert_verdict(&intake, &known, 100, PAYMENT_INTAKE_KNOWN);
+    assert_int_equal(*seen, 0); /* nothing was new, so nothing was looked at */
+    assert_verdict(&intake, &id, 100, PAYMENT_INTAKE_STOPPED);
+    assert_int_equal(*seen, 1);
+    assert_int_equal(depth(fixture, 0), 0);
+    assert_int_equal(shm_operator_set_intake(region, false), 2);
+    assert_verdict(&intake, &id, 100, PAYMENT_INTAKE_ACCEPTED);
+    assert_int_equal(*seen, 2);
+    payment_intake_close(&intake);
+}
+
+/* Also one that nobody offers anything, and a new tenant of the slot. */
+static void a_stop_is_seen_without_an_offer(void **state)
+{
+    struct shm_fixture *fixture = *state;
+    const _Atomic uint64_t *seen = &shm_region_api(&fixture->region, SLOT)->intake_seen;
+    struct payment_intake intake, next;
+    open_intake(&intake, fixture);
+    shm_operator_set_intake(&fixture->region, true);
+    assert_true(payment_intake_is_stopped(&intake));
+    assert_int_equal(*seen, 1);
+    shm_operator_set_intake(&fixture->region, false);
+    shm_operator_set_intake(&fixture->region, true);
+    payment_intake_close(&intake);
+    open_intake(&next, fixture);
+    assert_int_equal(*seen, 3);
+    assert_true(payment_intake_is_stopped(&next));
+    payment_intake_close(&next);
+}
+
+/* An API at full speed, as its event loop would be. */
+struct busy_api {
+    struct shm_fixture *fixture;
+    atomic_bool ends;
+};
+
+static void *offer_and_offer(void *context)
+{
+    struct busy_api *api = context;
+    struct payment_intake intake;
+    struct uuid id = {.hi = 5, .lo = 0};
+    payment_intake_open(&intake, &api->fixture->region, SLOT);
+    for (; !atomic_load(&api->ends); id.lo++)
+        if (payment_intake_offer(&intake, &id, 100, NOW_MS) == PAYMENT_INTAKE_RING_FULL)
+            for (unsigned lane = 0; lane < 2; lane++)
+                while (depth(api->fixture, lane) > 0)
+                    take(api->fixture, lane);
+    payment_intake_close(&intake);
+    return NULL;
+}
+
+static uint64_t pushed(const struct shm_fixture *fixture)
+{
+    const struct shm_api *api = shm_region_api(&fixture->region, SLOT);
+    return atomic_load_explicit(&api->tail[0].value, memory_order_acquire) +
+           atomic_load_explicit(&api->tail[1].value, memory_order_acquire);
+}
+
+/* What drain rests on. */
+static void nothing_follows_once_a_stop_was_seen(void **state)
+{
+    struct busy_api api = {.fixture = *state};
+    struct shm_region *region = &api.fixture->region;
+    const _Atomic uint64_t *seen = &shm_region_api(region, SLOT)->intake_seen;
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, offer_and_offer, &api), 0);
+    for (unsigned n = 0; n < 100; n++) {
+        uint64_t before = pushed(api.fixture);
+        while (pushed(api.fixture) < before + 100)
+            sched_yield();
+        uint64_t stop = shm_operator_set_intake(region, true);
+        while (atomic_load_explicit(seen, memory_order_acquire) != stop)
+            sched_yield();
+        uint64_t at_the_stop = pushed(api.fixture);
+        for (unsigned looks = 0; looks < 1000; looks++)
+            assert_int_equal(pushed(api.fixture), at_the_stop);
+        shm_operator_set_intake(region, false);
+    }
+    atomic_store(&api.ends, true);
+    pthread_join(thread, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -349,6 +447,9 @@ int main(void)
         SHM_FIXTURE_TEST(a_full_ledger_refuses_when_the_granted_budget_is_used_up),
         SHM_FIXTURE_TEST(a_full_ring_uses_up_no_budget),
         SHM_FIXTURE_TEST(nothing_is_accepted_into_a_region_that_is_gone),
+        SHM_FIXTURE_TEST(nothing_new_is_accepted_while_intake_is_stopped),
+        SHM_FIXTURE_TEST(a_stop_is_seen_without_an_offer),
+        SHM_FIXTURE_TEST(nothing_follows_once_a_stop_was_seen),
         SHM_FIXTURE_TEST(a_sleeping_lane_is_woken_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,17 +17,18 @@
 
 enum { DEFAULT = 0, FALLBACK = 1 };
 
-#define CENTS       1990
-#define ACCEPTED_MS INT64_C(1764000000000)
-#define LOWEST_US   INT64_C(1764000001000000) /* the lowest time ever bound here */
-#define BOUND_US    INT64_C(1764000005000000) /* of the payment in question */
-#define EARLIER_US  (LOWEST_US - 1)           /* nothing of ours can be that early */
-#define APPLIED     7u                        /* the last purge applied */
-#define UNMARKED    INT64_MAX                 /* remembered, not adopted from a book */
+#define CENTS        1990
+#define ACCEPTED_MS  INT64_C(1764000000000)
+#define LOWEST_US    INT64_C(1764000001000000) /* the lowest time ever bound here */
+#define BOUND_US     INT64_C(1764000005000000) /* of the payment in question */
+#define EARLIER_US   (LOWEST_US - 1)           /* nothing of ours can be that early */
+#define APPLIED      7u                        /* the last purge applied */
+#define REFUSALS_MAX 3u                        /* 400s in a row that are lasting */
+#define UNMARKED     INT64_MAX                 /* remembered, not adopted from a book */
 
 static const struct uuid ID = {.hi = 0x1111, .lo = 0x2222};
-static const struct payment_lane_view LANE = {.purge_applied = APPLIED,
-                                              .lowest_bound_us = LOWEST_US};
+static const struct payment_lane_view LANE = {
+    .purge_applied = APPLIED, .lowest_bound_us = LOWEST_US, .refusals_max = REFUSALS_MAX};
 
 /* ------------------------------------------------------------------------ vocabulary */
 
@@ -326,7 +327,7 @@ static void a_lasting_400_is_rejected(void **state)
 {
     (void)state;
     struct payment_view payment = sent(0);
-    for (payment.refusals = 0; payment.refusals + 1 < PAYMENT_REFUSALS_MAX; payment.refusals++)
+    for (payment.refusals = 0; payment.refusals + 1 < REFUSALS_MAX; payment.refusals++)
         EXPECT(step(payment, event_of(PAYMENT_EVENT_BAD_REQUEST)), READY,
                STORE(REFUSALS, payment.refusals + 1), STORE(STATE, PAYMENT_QUEUED));
     EXPECT(step(payment, event_of(PAYMENT_EVENT_BAD_REQUEST)), ENDED,
@@ -337,7 +338,7 @@ static void another_refusal_in_between_starts_the_count_again(void **state)
 {
     (void)state;
     struct payment_view payment = sent(0);
-    payment.refusals = PAYMENT_REFUSALS_MAX - 1;
+    payment.refusals = REFUSALS_MAX - 1;
     EXPECT(step(payment, event_of(PAYMENT_EVENT_REFUSED)), READY, STORE(REFUSALS, 0),
            STORE(STATE, PAYMENT_QUEUED));
 }
@@ -375,7 +376,7 @@ static void once_pinned_nothing_but_200_and_422_counts(void **state)
                                              PAYMENT_EVENT_UNKNOWN, PAYMENT_EVENT_ABSENT};
     for (unsigned i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         struct payment_view pinned = sent(PAYMENT_FLAG_UNKNOWN);
-        pinned.refusals = PAYMENT_REFUSALS_MAX - 1;
+        pinned.refusals = REFUSALS_MAX - 1;
         struct payment_step made = step(pinned, event_of(kinds[i]));
         EXPECT_NO_STORE(made, RESEND);
         assert_int_equal(made.processor, FALLBACK);
@@ -613,28 +614,29 @@ static bool is_fatal(struct payment_view payment, struct payment_event event)
 #define IN(state)  (1u << PAYMENT_##state)
 #define ENDED      (IN(SETTLED) | IN(DUPLICATE) | IN(CONFLICT) | IN(REJECTED))
 #define ANY        (IN(FREE) | IN(QUEUED) | IN(SENT) | ENDED)
-#define EVENTS     (PAYMENT_EVENT_RECYCLE + 1)
+#define EVENTS     (PAYMENT_EVENT_RESOLVE + 1)
 #define QUEUED_ASK PAYMENT_FLAG_ASK /* BIND wants a payment without it, look-ups one with it */
 
 static const struct {
     unsigned states; /* in which the event may happen */
-    unsigned queued_flags;
+    unsigned queued_flags, sent_flags;
 } legal[EVENTS] = {
-    [PAYMENT_EVENT_INTAKE] = {ANY, 0},
-    [PAYMENT_EVENT_BIND] = {IN(QUEUED), 0},
-    [PAYMENT_EVENT_ASK] = {IN(QUEUED), QUEUED_ASK},
-    [PAYMENT_EVENT_RESEND] = {IN(SENT), 0},
-    [PAYMENT_EVENT_ACCEPTED] = {IN(SENT), 0},
-    [PAYMENT_EVENT_EXISTS] = {IN(SENT), 0},
-    [PAYMENT_EVENT_REFUSED] = {IN(SENT), 0},
-    [PAYMENT_EVENT_BAD_REQUEST] = {IN(SENT), 0},
-    [PAYMENT_EVENT_UNKNOWN] = {IN(SENT), 0},
-    [PAYMENT_EVENT_FOUND] = {IN(QUEUED) | IN(SENT), QUEUED_ASK},
-    [PAYMENT_EVENT_ABSENT] = {IN(QUEUED) | IN(SENT), QUEUED_ASK},
-    [PAYMENT_EVENT_UNANSWERED] = {IN(QUEUED) | IN(SENT), QUEUED_ASK},
-    [PAYMENT_EVENT_TAKE_OVER] = {ANY, 0},
-    [PAYMENT_EVENT_PURGE] = {ANY, 0},
-    [PAYMENT_EVENT_RECYCLE] = {ENDED, 0},
+    [PAYMENT_EVENT_INTAKE] = {ANY, 0, 0},
+    [PAYMENT_EVENT_BIND] = {IN(QUEUED), 0, 0},
+    [PAYMENT_EVENT_ASK] = {IN(QUEUED), QUEUED_ASK, 0},
+    [PAYMENT_EVENT_RESEND] = {IN(SENT), 0, 0},
+    [PAYMENT_EVENT_ACCEPTED] = {IN(SENT), 0, 0},
+    [PAYMENT_EVENT_EXISTS] = {IN(SENT), 0, 0},
+    [PAYMENT_EVENT_REFUSED] = {IN(SENT), 0, 0},
+    [PAYMENT_EVENT_BAD_REQUEST] = {IN(SENT), 0, 0},
+    [PAYMENT_EVENT_UNKNOWN] = {IN(SENT), 0, 0},
+    [PAYMENT_EVENT_FOUND] = {IN(QUEUED) | IN(SENT), QUEUED_ASK, 0},
+    [PAYMENT_EVENT_ABSENT] = {IN(QUEUED) | IN(SENT), QUEUED_ASK, 0},
+    [PAYMENT_EVENT_UNANSWERED] = {IN(QUEUED) | IN(SENT), QUEUED_ASK, 0},
+    [PAYMENT_EVENT_TAKE_OVER] = {ANY, 0, 0},
+    [PAYMENT_EVENT_PURGE] = {ANY, 0, 0},
+    [PAYMENT_EVENT_RECYCLE] = {ENDED, 0, 0},
+    [PAYMENT_EVENT_RESOLVE] = {IN(SENT), 0, PAYMENT_FLAG_UNKNOWN},
 };
 
 static void each_event_is_allowed_in_its_states_only(void **state)
@@ -642,8 +644,12 @@ static void each_event_is_allowed_in_its_states_only(void **state)
     (void)state;
     for (enum payment_event_kind kind = 0; kind < EVENTS; kind++)
         for (enum payment_state s = PAYMENT_FREE; s <= PAYMENT_REJECTED; s++) {
-            unsigned flags = s == PAYMENT_QUEUED ? legal[kind].queued_flags : 0;
+            unsigned flags = s == PAYMENT_QUEUED ? legal[kind].queued_flags
+                             : s == PAYMENT_SENT ? legal[kind].sent_flags
+                                                 : 0;
             struct payment_event event = event_of(kind);
+            event.decision = SHM_DECISION_REQUEUE;
+            event.book = PAYMENT_EVENT_ABSENT;
             event.id = ID;
             event.purge_generation = APPLIED;
             bool fatal = is_fatal(payment_in(s, flags), event);
@@ -714,6 +720,123 @@ static void states_have_names_and_ends(void **state)
     assert_false(payment_state_is_terminal((enum payment_state)(PAYMENT_REJECTED + 1)));
 }
 
+/* --------------------------------------------------------------- operators' decisions */
+
+static struct payment_view pinned(void)
+{
+    return sent(PAYMENT_FLAG_UNKNOWN);
+}
+
+static struct payment_event resolve(enum shm_decision decision, enum payment_event_kind book)
+{
+    return (struct payment_event){.kind = PAYMENT_EVENT_RESOLVE,
+                                  .processor = FALLBACK,
+                                  .decision = decision,
+                                  .book = book,
+                                  .stored_amount_cents = CENTS,
+                                  .stored_requested_at_us = BOUND_US};
+}
+
+static void a_decision_for_settled_settles_what_the_book_holds(void **state)
+{
+    (void)state;
+    struct payment_step made = step(pinned(), resolve(SHM_DECISION_SETTLED, PAYMENT_EVENT_FOUND));
+    EXPECT(made, ENDED, STORE(FLAGS, PAYMENT_FLAG_UNKNOWN | PAYMENT_FLAG_RESOLVED),
+           SETTLING(FALLBACK, BOUND_US));
+    assert_int_equal(made.resolution, PAYMENT_RESOLVE_DONE);
+}
+
+static void a_decision_for_settled_judges_the_book_as_after_a_422(void **state)
+{
+    (void)state;
+    struct payment_event event = resolve(SHM_DECISION_SETTLED, PAYMENT_EVENT_FOUND);
+    event.stored_amount_cents = CENTS + 1;
+    EXPECT(step(pinned(), event), ENDED, STORE(FLAGS, PAYMENT_FLAG_UNKNOWN | PAYMENT_FLAG_RESOLVED),
+           STORE(STATE, PAYMENT_CONFLICT));
+    event.stored_amount_cents = CENTS;
+    event.stored_requested_at_us = BOUND_US + 1;
+    EXPECT(step(pinned(), event), ENDED, STORE(FLAGS, PAYMENT_FLAG_UNKNOWN | PAYMENT_FLAG_RESOLVED),
+           STORE(STATE, PAYMENT_DUPLICATE));
+    event.stored_requested_at_us = EARLIER_US;
+    EXPECT(step(pinned(), event), ENDED, STORE(FLAGS, PAYMENT_FLAG_UNKNOWN | PAYMENT_FLAG_RESOLVED),
+           SETTLING(FALLBACK, EARLIER_US));
+}
+
+/* The flags first: SENT without UNKNOWN is what a take-over pins again, QUEUED with it nobody can
+ * bind. */
+static void a_decision_to_requeue_unpins(void **state)
+{
+    (void)state;
+    struct payment_step made = step(pinned(), resolve(SHM_DECISION_REQUEUE, PAYMENT_EVENT_ABSENT));
+    EXPECT(made, READY, STORE(FLAGS, PAYMENT_FLAG_RESOLVED), STORE(STATE, PAYMENT_QUEUED));
+    assert_int_equal(made.resolution, PAYMENT_RESOLVE_DONE);
+    EXPECT(step(sent(PAYMENT_FLAG_RESOLVED), event_of(PAYMENT_EVENT_TAKE_OVER)), RESEND,
+           STORE(FLAGS, PAYMENT_FLAG_RESOLVED | PAYMENT_FLAG_UNKNOWN));
+    EXPECT(step(queued(PAYMENT_FLAG_RESOLVED), bind_at(DEFAULT, BOUND_US / 1000)), POST,
+           STORE(PROCESSOR, DEFAULT), STORE(REQUESTED_AT, BOUND_US), STORE(STATE, PAYMENT_SENT));
+}
+
+static void a_decision_to_reject_ends_it(void **state)
+{
+    (void)state;
+    struct payment_step made = step(sent(PAYMENT_FLAG_UNKNOWN | PAYMENT_FLAG_SEEN),
+                                    resolve(SHM_DECISION_REJECT, PAYMENT_EVENT_ABSENT));
+    EXPECT(made, ENDED, STORE(FLAGS, PAYMENT_FLAG_SEEN | PAYMENT_FLAG_RESOLVED),
+           STORE(STATE, PAYMENT_REJECTED));
+    assert_int_equal(made.resolution, PAYMENT_RESOLVE_DONE);
+}
+
+static void a_decision_that_the_book_contradicts_changes_nothing(void **state)
+{
+    (void)state;
+    const struct {
+        enum shm_decision decision;
+        enum payment_event_kind book;
+        enum payment_resolution resolution;
+    } cases[] = {
+        {SHM_DECISION_SETTLED, PAYMENT_EVENT_ABSENT, PAYMENT_RESOLVE_BOOK_LACKS},
+        {SHM_DECISION_REQUEUE, PAYMENT_EVENT_FOUND, PAYMENT_RESOLVE_BOOK_HOLDS},
+        {SHM_DECISION_REJECT, PAYMENT_EVENT_FOUND, PAYMENT_RESOLVE_BOOK_HOLDS},
+        {SHM_DECISION_SETTLED, PAYMENT_EVENT_UNANSWERED, PAYMENT_RESOLVE_BOOK_SILENT},
+        {SHM_DECISION_REQUEUE, PAYMENT_EVENT_UNANSWERED, PAYMENT_RESOLVE_BOOK_SILENT},
+        {SHM_DECISION_REJECT, PAYMENT_EVENT_UNANSWERED, PAYMENT_RESOLVE_BOOK_SILENT},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct payment_step made = step(pinned(), resolve(cases[i].decision, cases[i].book));
+        EXPECT_NO_STORE(made, RESEND);
+        assert_int_equal(made.processor, FALLBACK);
+        assert_int_equal(made.resolution, cases[i].resolution);
+    }
+}
+
+/* The operator looked before that attempt was out. What stands in the book stands there all the
+ * same. */
+static void an_attempt_that_ended_unknown_meanwhile_spoils_the_decision(void **state)
+{
+    (void)state;
+    struct payment_event event = resolve(SHM_DECISION_REQUEUE, PAYMENT_EVENT_ABSENT);
+    event.attempt_unknown = true;
+    struct payment_step made = step(pinned(), event);
+    EXPECT_NO_STORE(made, RESEND);
+    assert_int_equal(made.resolution, PAYMENT_RESOLVE_ATTEMPT_UNKNOWN);
+    event.decision = SHM_DECISION_REJECT;
+    EXPECT_NO_STORE(step(pinned(), event), RESEND);
+    event.decision = SHM_DECISION_SETTLED;
+    event.book = PAYMENT_EVENT_FOUND;
+    assert_int_equal(step(pinned(), event).resolution, PAYMENT_RESOLVE_DONE);
+}
+
+static void deciding_about_what_is_not_pinned_is_fatal(void **state)
+{
+    (void)state;
+    struct payment_event event = resolve(SHM_DECISION_REQUEUE, PAYMENT_EVENT_ABSENT);
+    assert_true(is_fatal(sent(0), event));
+    assert_true(is_fatal(queued(0), event));
+    assert_true(is_fatal(payment_in(PAYMENT_SETTLED, 0), event));
+    event.processor = DEFAULT;
+    assert_true(is_fatal(pinned(), event));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -770,6 +893,13 @@ int main(void)
         cmocka_unit_test(binding_what_must_be_asked_for_or_is_pinned_or_counted_is_fatal),
         cmocka_unit_test(asking_without_need_is_fatal),
         cmocka_unit_test(an_answer_from_a_processor_that_it_is_not_bound_to_is_fatal),
+        cmocka_unit_test(a_decision_for_settled_settles_what_the_book_holds),
+        cmocka_unit_test(a_decision_for_settled_judges_the_book_as_after_a_422),
+        cmocka_unit_test(a_decision_to_requeue_unpins),
+        cmocka_unit_test(a_decision_to_reject_ends_it),
+        cmocka_unit_test(a_decision_that_the_book_contradicts_changes_nothing),
+        cmocka_unit_test(an_attempt_that_ended_unknown_meanwhile_spoils_the_decision),
+        cmocka_unit_test(deciding_about_what_is_not_pinned_is_fatal),
         cmocka_unit_test(states_have_names_and_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -305,6 +305,82 @@ static void refusal_holds_new_payments_back_for_a_moment(void **state)
     assert_false(after.failing);
 }
 
+/* ---- overtaken ---- */
+
+/* Seven payments swallowed, as many as fit but for one; then this one is answered. */
+static struct processor_view seven_swallowed(void)
+{
+    struct processor_view view = fresh();
+    for (int i = 0; i < 7; i++)
+        processor_view_sent(&view, T0);
+    round_trip(&view, PROCESSOR_OK, T0 + 2 * S, T0 + 2 * S + MS);
+    assert_true(T0 < view.overtaken_before_us);
+    processor_view_overtaken(&view, 7);
+    return view;
+}
+
+static void overtaken_payments_leave_room(void **state)
+{
+    (void)state;
+    struct processor_view view = seven_swallowed();
+    struct routing_processor facts = facts_at(&view, T0 + 3 * S);
+    assert_int_equal(view.in_flight, 7);
+    assert_int_equal(facts.in_flight, 0);
+    assert_true(facts.limit >= CONCURRENCY_LIMIT_START);
+}
+
+static void time_out_of_an_overtaken_payment_is_no_evidence(void **state)
+{
+    (void)state;
+    struct processor_view view = seven_swallowed();
+    int limit = facts_at(&view, T0 + 35 * S).limit;
+    processor_view_answered(&view, PROCESSOR_UNKNOWN, T0, T0 + 35 * S);
+    processor_view_overtaken(&view, 6);
+    struct routing_processor facts = facts_at(&view, T0 + 35 * S);
+    assert_false(facts.failing);
+    assert_int_equal(facts.limit, limit);
+    assert_int_equal(processor_view_news(&view).last_failure_ms, 0);
+    /* One that nobody has overtaken is. */
+    round_trip(&view, PROCESSOR_UNKNOWN, T0 + 34 * S, T0 + 36 * S);
+    assert_true(facts_at(&view, T0 + 36 * S).failing);
+}
+
+static void late_answer_of_a_sleeper_is_a_sign_of_life_alone(void **state)
+{
+    (void)state;
+    struct processor_view view = seven_swallowed();
+    int64_t latency_us = view.latency_us;
+    round_trip(&view, PROCESSOR_FAILING, T0 + 3 * S, T0 + 3 * S + MS);
+    assert_true(facts_at(&view, T0 + 4 * S).failing);
+    processor_view_answered(&view, PROCESSOR_OK, T0, T0 + 4 * S);
+    assert_false(facts_at(&view, T0 + 4 * S).failing);
+    assert_true(view.latency_us <= latency_us);
+}
+
+static void dislike_of_one_payment_is_no_evidence(void **state)
+{
+    (void)state;
+    struct processor_view view = fresh();
+    round_trip(&view, PROCESSOR_OK, T0, T0 + MS);
+    int limit = facts_at(&view, T0 + S).limit;
+    round_trip(&view, PROCESSOR_DISLIKES, T0 + S, T0 + S + MS);
+    struct routing_processor facts = facts_at(&view, T0 + 2 * S);
+    assert_false(facts.failing);
+    assert_int_equal(facts.in_flight, 0);
+    assert_int_equal(facts.limit, limit);
+    assert_int_equal(processor_view_news(&view).last_failure_ms, 0);
+}
+
+/* Slow is not lost: the margin grows with what answers take. */
+static void slow_payments_are_not_overtaken_by_their_like(void **state)
+{
+    (void)state;
+    struct processor_view view = fresh();
+    for (int i = 0; i < 100; i++)
+        round_trip(&view, PROCESSOR_OK, T0 + i * S, T0 + i * S + 3 * S);
+    assert_true(view.overtaken_before_us < T0 + 99 * S - 10 * S);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -325,6 +401,11 @@ int main(void)
         cmocka_unit_test(newer_report_stands_in_after_a_silence),
         cmocka_unit_test(silence_in_flight_tells_of_a_delay),
         cmocka_unit_test(refusal_holds_new_payments_back_for_a_moment),
+        cmocka_unit_test(overtaken_payments_leave_room),
+        cmocka_unit_test(time_out_of_an_overtaken_payment_is_no_evidence),
+        cmocka_unit_test(late_answer_of_a_sleeper_is_a_sign_of_life_alone),
+        cmocka_unit_test(slow_payments_are_not_overtaken_by_their_like),
+        cmocka_unit_test(dislike_of_one_payment_is_no_evidence),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

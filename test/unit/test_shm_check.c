@@ -244,6 +244,13 @@ static void an_owned_lane_is_held_to_more(void **state)
     for (uint32_t i = 0; i < f->region.places.index_heads; i++)
         atomic_store(&shm_region_index_heads(&f->region, 0)[i], 0);
     assert_int_equal(findings(f, "is not found through the index"), 8);
+
+    /* A new owner, stopped while it builds the index; then it has had its first turn. */
+    atomic_store(&lane->sleep_count, 2);
+    shm_presence_begin(&lane->presence);
+    assert_int_equal(findings(f, NULL), 0);
+    atomic_fetch_add(&lane->presence.beat_ms, 1);
+    assert_int_equal(findings(f, "is not found through the index"), 8);
     shm_region_detach(&owner);
 }
 

@@ -275,6 +275,35 @@ static void a_lane_that_has_not_purged_counts_nothing(void **state)
     assert_int_equal(sum.payments[1], 1);
 }
 
+/* What may be read row by row is what a summary adds up. */
+static void the_extents_are_those_of_a_summary(void **state)
+{
+    struct shm_fixture *f = *state;
+    struct shm_extent extents[SHM_LANES_MAX];
+    struct shm_ledger_writer writers[2];
+    struct shm_row row = {0, 100, f->region.created_at_ms * 1000};
+    for (unsigned lane = 0; lane < 2; lane++) {
+        shm_ledger_writer_open(&writers[lane], &f->region, lane);
+        for (unsigned n = 0; n < 3 + lane; n++) {
+            shm_ledger_write(&writers[lane], &row);
+            shm_ledger_publish(&writers[lane]);
+        }
+    }
+    shm_ledger_write(&writers[0], &row); /* and not published */
+    assert_int_equal(shm_ledger_extents(&f->region, extents), STATUS_OK);
+    assert_int_equal(extents[0].first, 0);
+    assert_int_equal(extents[0].end, 3);
+    assert_int_equal(extents[1].end, 4);
+    atomic_store(&shm_region_purge(&f->region)->generation, 1);
+    purge_lane(f, 1, 1);
+    shm_ledger_write(&writers[1], &row);
+    shm_ledger_publish(&writers[1]);
+    assert_int_equal(shm_ledger_extents(&f->region, extents), STATUS_OK);
+    assert_int_equal(extents[0].end - extents[0].first, 0); /* has not purged */
+    assert_int_equal(extents[1].first, 4);
+    assert_int_equal(extents[1].end, 5);
+}
+
 /* -------------------------------------------------------------- publication */
 
 static void a_row_counts_from_its_publication_on(void **state)
@@ -608,6 +637,7 @@ int main(void)
         SHM_FIXTURE_TEST(escapes_across_the_edges_of_blocks),
         SHM_FIXTURE_TEST(purged_rows_do_not_count),
         SHM_FIXTURE_TEST(a_lane_that_has_not_purged_counts_nothing),
+        SHM_FIXTURE_TEST(the_extents_are_those_of_a_summary),
         SHM_FIXTURE_TEST(a_row_counts_from_its_publication_on),
         SHM_FIXTURE_TEST(the_owners_errors_hit_check),
         SHM_FIXTURE_TEST(the_last_row_of_the_ledger_counts),

@@ -62,6 +62,7 @@ static void places_do_not_overlap(void **state)
     ranges[n++] = (struct range){0, SHM_PAGE_SIZE};
     ranges[n++] = (struct range){SHM_PURGE_OFFSET, SHM_PURGE_OFFSET + SHM_PAGE_SIZE};
     ranges[n++] = (struct range){SHM_HEALTH_OFFSET, SHM_HEALTH_OFFSET + SHM_PAGE_SIZE};
+    ranges[n++] = (struct range){SHM_OPERATOR_OFFSET, SHM_OPERATOR_OFFSET + SHM_PAGE_SIZE};
     for (unsigned a = 0; a < g.api_slots; a++) {
         uint64_t area = p.api_offset + a * p.api_stride;
         assert_int_equal(area % SHM_PAGE_SIZE, 0);
@@ -472,11 +473,17 @@ static void write_health(struct shm_fixture *f)
     atomic_store(&shm_region_health(&f->region)->processor[0].report, 4);
 }
 
+static void write_operator(struct shm_fixture *f)
+{
+    atomic_store(&shm_region_operator(&f->region)->intake, 4);
+}
+
 static void only_what_is_leased_can_be_written(void **state)
 {
     struct shm_fixture *f = *state;
-    void (*const writes[])(struct shm_fixture *) = {write_lane, write_last_row, write_api,
-                                                    write_ring, write_purge,    write_health};
+    void (*const writes[])(struct shm_fixture *) = {write_lane,    write_last_row, write_api,
+                                                    write_ring,    write_purge,    write_health,
+                                                    write_operator};
     struct explain *why = &f->why;
     shm_region_detach(&f->region);
     assert_int_equal(shm_region_attach(&f->region, f->name, 0, why), STATUS_OK);
@@ -486,6 +493,7 @@ static void only_what_is_leased_can_be_written(void **state)
     assert_int_equal(shm_region_open_api(&f->region, 1, why), STATUS_OK);
     assert_int_equal(shm_region_open_purge(&f->region, why), STATUS_OK);
     assert_int_equal(shm_region_open_health(&f->region, why), STATUS_OK);
+    assert_int_equal(shm_region_open_operator(&f->region, why), STATUS_OK);
     for (size_t i = 0; i < sizeof writes / sizeof writes[0]; i++)
         assert_int_equal(shm_fixture_signal_of(writes[i], f), 0);
     assert_int_equal(shm_fixture_signal_of(write_header, f), SIGSEGV);
@@ -493,6 +501,7 @@ static void only_what_is_leased_can_be_written(void **state)
     shm_region_close_api(&f->region, 1);
     shm_region_close_purge(&f->region);
     shm_region_close_health(&f->region);
+    shm_region_close_operator(&f->region);
     for (size_t i = 0; i < sizeof writes / sizeof writes[0]; i++)
         assert_int_equal(shm_fixture_signal_of(writes[i], f), SIGSEGV);
 }
@@ -601,6 +610,24 @@ static void a_half_removed_region_can_be_removed(void **state)
     assert_int_equal(shm_region_remove(f->name, false, &f->why), STATUS_OK);
 }
 
+/* Killed between naming the region and unlinking <name>.new: both are names of one file. */
+static void what_its_creator_left_beside_it_is_removed_too(void **state)
+{
+    struct shm_fixture *f = *state;
+    char object[SHM_REGION_PATH_SIZE];
+    shm_region_detach(&f->region);
+    snprintf(object, sizeof object, "%s", path_of(f, ""));
+    assert_int_equal(link(object, path_of(f, ".new")), 0);
+    assert_int_equal(shm_region_remove(f->name, false, &f->why), STATUS_OK);
+    assert_int_not_equal(access(object, F_OK), 0);
+    assert_int_not_equal(access(path_of(f, ".new"), F_OK), 0);
+    /* Another creator's is not ours to touch. */
+    assert_int_equal(shm_region_create(f->name, &f->geometry, &f->why), STATUS_OK);
+    close(open(path_of(f, ".new"), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    assert_int_equal(shm_region_remove(f->name, false, &f->why), STATUS_OK);
+    assert_int_equal(unlink(path_of(f, ".new")), 0);
+}
+
 static void an_unknown_layout_is_removed_by_force_only(void **state)
 {
     struct shm_fixture *f = *state;
@@ -644,6 +671,7 @@ int main(void)
         SHM_FIXTURE_TEST(a_region_in_use_is_not_removed),
         SHM_FIXTURE_TEST(whoever_is_attached_sees_the_removal),
         SHM_FIXTURE_TEST(a_half_removed_region_can_be_removed),
+        SHM_FIXTURE_TEST(what_its_creator_left_beside_it_is_removed_too),
         SHM_FIXTURE_TEST(an_unknown_layout_is_removed_by_force_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

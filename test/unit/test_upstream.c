@@ -372,16 +372,22 @@ static void check_verdict(const struct verdict *verdict,
 
 static const struct verdict post_verdicts[] = {
     {"200", OK_REPLY, KEEP, UPSTREAM_ACCEPTED, 200},
-    {"200 of HTTP/1.0", "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", CLOSE, UPSTREAM_ACCEPTED,
-     200},
-    {"200 in chunks", "HTTP/1.1 200 OK\r\n" CHUNKED "1\r\n{\r\n1\r\n}\r\n0\r\n\r\n", KEEP,
+    {"200 of HTTP/1.0", "HTTP/1.0 200 OK\r\nContent-Length: 44\r\n\r\n" OK_BODY, CLOSE,
+     UPSTREAM_ACCEPTED, 200},
+    {"200 in chunks",
+     "HTTP/1.1 200 OK\r\n" CHUNKED "1\r\n{\r\ne\r\n\"message\":\"ok\"\r\n1\r\n}\r\n0\r\n\r\n", KEEP,
      UPSTREAM_ACCEPTED, 200},
     {"200 in chunks with a trailer",
-     "HTTP/1.1 200 OK\r\n" CHUNKED "2\r\n{}\r\n0\r\nX-Checksum: 1\r\n\r\n", KEEP, UPSTREAM_ACCEPTED,
-     200},
-    {"200 up to the close", "HTTP/1.1 200 OK\r\n\r\n{}", CLOSE, UPSTREAM_ACCEPTED, 200},
+     "HTTP/1.1 200 OK\r\n" CHUNKED "2c\r\n" OK_BODY "\r\n0\r\nX-Checksum: 1\r\n\r\n", KEEP,
+     UPSTREAM_ACCEPTED, 200},
+    {"200 up to the close", "HTTP/1.1 200 OK\r\n\r\n" OK_BODY, CLOSE, UPSTREAM_ACCEPTED, 200},
     {"200 after 100", "HTTP/1.1 100 Continue\r\n\r\n" OK_REPLY, KEEP, UPSTREAM_ACCEPTED, 200},
     {"200 without a body", "HTTP/1.1 200 OK\r\n" EMPTY, KEEP, UPSTREAM_UNKNOWN, 200},
+    {"200 with an object without a message", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", KEEP,
+     UPSTREAM_UNKNOWN, 200},
+    {"200 of something in between",
+     "HTTP/1.1 200 OK\r\nContent-Length: 23\r\n\r\n{\"error\":\"no upstream\"}", KEEP,
+     UPSTREAM_UNKNOWN, 200},
     {"200 with a list", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", KEEP, UPSTREAM_UNKNOWN,
      200},
     {"200 with more behind", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}x", KEEP,
@@ -627,8 +633,9 @@ static enum upstream_outcome outcome_of_size(int field_length, int body_length)
 {
     char *reply = malloc((size_t)field_length + (size_t)body_length + 200);
     assert_non_null(reply);
-    sprintf(reply, "HTTP/1.1 200 OK\r\nX-Field: %0*d\r\nContent-Length: %d\r\n\r\n{\"m\":\"%0*d\"}",
-            field_length, 0, body_length, body_length - 8, 0);
+    sprintf(reply,
+            "HTTP/1.1 200 OK\r\nX-Field: %0*d\r\nContent-Length: %d\r\n\r\n{\"message\":\"%0*d\"}",
+            field_length, 0, body_length, body_length - 14, 0);
     const struct step step = {reply, KEEP, 0};
     struct server *server = server_start(&step, 1);
     struct upstream *upstream = upstream_for(server->port, 1, 5000);
@@ -664,7 +671,7 @@ static void test_repeated_replies(void **state)
         {"HTTP/1.1 200 OK\r\nContent-Length: 44\r\n\r\n"
          "{\"message\":\"payment processed successfully\"]",
          KEEP, 0},
-        {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", KEEP, 0},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n{\"message\":\"\"}", KEEP, 0},
         {OK_REPLY, KEEP, 0},
     };
     static const enum upstream_outcome outcomes[] = {

@@ -448,6 +448,15 @@ static void place_connections(struct poster *poster)
         poster->posts[i].target = i % poster->target_count;
 }
 
+static void let_go(struct poster *poster)
+{
+    for (unsigned i = 0; i < poster->post_count; i++)
+        connection_free(&poster->posts[i].connection);
+    free(poster->posts);
+    free(poster->again);
+    free(poster->latencies_us);
+}
+
 int main(int argc, char **argv)
 {
     struct poster poster = {
@@ -461,6 +470,7 @@ int main(int argc, char **argv)
     plan_begin(&poster.plan);
     run(&poster);
     print_sum(&poster);
+    let_go(&poster);
     if (fflush(stdout) != 0)
         return 2;
     return poster.answered > 0 ? 0 : 1;

@@ -1,0 +1,155 @@
+/* What -fsanitize=thread makes the production code call: here, not in the sanitizer's library. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "test/race/explore/operations.h"
+#include "test/race/explore/tsan.h"
+
+void __tsan_init(void)
+{
+}
+void __tsan_func_entry(void *pc)
+{
+    (void)pc;
+}
+void __tsan_func_exit(void)
+{
+}
+
+static void plain(const volatile void *address, size_t size, bool is_store)
+{
+    if (race_is_shared(address))
+        race_plain(address, size, is_store);
+}
+
+#define PLAIN(bytes)                                                                               \
+    void __tsan_read##bytes(void *address)                                                         \
+    {                                                                                              \
+        plain(address, bytes, false);                                                              \
+    }                                                                                              \
+    void __tsan_write##bytes(void *address)                                                        \
+    {                                                                                              \
+        plain(address, bytes, true);                                                               \
+    }                                                                                              \
+    void __tsan_unaligned_read##bytes(void *address)                                               \
+    {                                                                                              \
+        plain(address, bytes, false);                                                              \
+    }                                                                                              \
+    void __tsan_unaligned_write##bytes(void *address)                                              \
+    {                                                                                              \
+        plain(address, bytes, true);                                                               \
+    }                                                                                              \
+    void __tsan_volatile_read##bytes(void *address)                                                \
+    {                                                                                              \
+        plain(address, bytes, false);                                                              \
+    }                                                                                              \
+    void __tsan_volatile_write##bytes(void *address)                                               \
+    {                                                                                              \
+        plain(address, bytes, true);                                                               \
+    }
+PLAIN(1)
+PLAIN(2)
+PLAIN(4)
+PLAIN(8)
+PLAIN(16)
+
+void __tsan_read_range(void *address, size_t size)
+{
+    plain(address, size, false);
+}
+void __tsan_write_range(void *address, size_t size)
+{
+    plain(address, size, true);
+}
+void __tsan_vptr_update(void **address, void *value)
+{
+    (void)address;
+    (void)value;
+}
+void __tsan_vptr_read(void **address)
+{
+    (void)address;
+}
+
+/* Atomics of our own (the harness's, the counters' in local memory) are what they are. */
+#define ATOMIC(bits)                                                                               \
+    uint##bits##_t __tsan_atomic##bits##_load(const volatile void *address, int order)             \
+    {                                                                                              \
+        if (race_is_shared(address))                                                               \
+            return (uint##bits##_t)race_load(address, bits / 8, order);                            \
+        return *(const volatile uint##bits##_t *)address;                                          \
+    }                                                                                              \
+    void __tsan_atomic##bits##_store(volatile void *address, uint##bits##_t value, int order)      \
+    {                                                                                              \
+        if (race_is_shared(address))                                                               \
+            race_store(address, bits / 8, value, order);                                           \
+        else                                                                                       \
+            *(volatile uint##bits##_t *)address = value;                                           \
+    }
+ATOMIC(8)
+ATOMIC(16)
+ATOMIC(32)
+ATOMIC(64)
+
+void __tsan_atomic_thread_fence(int order)
+{
+    race_fence(order);
+}
+
+/* Nothing that is explored reads, changes and writes in one: the region has one writer a word. */
+#define NONE(bits, name)                                                                           \
+    uint##bits##_t __tsan_atomic##bits##_##name(volatile void *address, uint##bits##_t value,      \
+                                                int order)                                         \
+    {                                                                                              \
+        (void)address;                                                                             \
+        (void)value;                                                                               \
+        (void)order;                                                                               \
+        fprintf(stderr, "race: an atomic " #name ", which the explorer does not know\n");          \
+        abort();                                                                                   \
+    }
+NONE(8, exchange)
+NONE(32, exchange)
+NONE(64, exchange)
+NONE(32, fetch_add)
+NONE(64, fetch_add)
+NONE(64, fetch_sub)
+NONE(64, fetch_or)
+
+/* ------------------------------------------------------ calls of the system (--wrap) */
+
+enum { BELL_READ = 1000, BELL_WRITE = 1001 };
+
+ssize_t __wrap_write(int fd, const void *bytes, size_t size)
+{
+    if (fd != BELL_WRITE)
+        return __real_write(fd, bytes, size);
+    if (race_bell_write())
+        return 1;
+    errno = EPIPE;
+    return -1;
+}
+
+ssize_t __wrap_read(int fd, void *bytes, size_t size)
+{
+    return fd == BELL_READ ? race_bell_read() : __real_read(fd, bytes, size);
+}
+
+int __wrap_open(const char *path, int flags, ...)
+{
+    (void)path;
+    (void)flags;
+    if (race_bell_open())
+        return BELL_WRITE;
+    errno = ENXIO;
+    return -1;
+}
+
+int __wrap_close(int fd)
+{
+    return fd == BELL_READ || fd == BELL_WRITE ? 0 : __real_close(fd);
+}
