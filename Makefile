@@ -59,7 +59,7 @@ UNIT_TESTS        := $(patsubst test/unit/%.c,$(B)/unit/%,$(UNIT_SOURCES))
 
 PROGRAMS := $(B)/payring-api $(B)/payring-worker $(B)/payringctl
 TOOLS    := $(if $(PROCESSOR_OBJECTS),$(B)/processor) $(if $(POSTER_OBJECTS),$(B)/poster) \
-            $(addprefix $(B)/,$(BENCH_TOOLS))
+            $(addprefix $(B)/,$(BENCH_TOOLS)) $(B)/bench-summary
 MODEL    := $(if $(MODEL_OBJECTS),$(B)/model)
 
 # Includes point one way, api and worker -> shm -> common; linking follows the same arrows.
@@ -234,7 +234,7 @@ $(B)/%.o: %.c Makefile
 
 $(B)/raced/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(call say,compile $< for the explorer)$(COMPILE) -fsanitize=thread -Wno-error=tsan -c -o $@ $<
+	$(call say,compile $< for the explorer)$(COMPILE) -fsanitize=thread -Wno-error=tsan -DSHM_WORDS_ARE_PLAIN -c -o $@ $<
 
 # Made anew each time: `ar r` would keep the member of a file that is gone.
 $(B)/lib%.a:
@@ -268,6 +268,10 @@ $(B)/$(1): $(call objects_of,$(wildcard test/bench/$(1)/*.c)) $(B)/libclient.a
 	$$(call link,-lm)
 endef
 $(foreach tool,$(BENCH_TOOLS),$(eval $(call bench_tool,$(tool))))
+
+# Measures the library that the API calls, and no program.
+$(B)/bench-summary: $(B)/test/bench/summary/summary_main.o $(SHM_ARCHIVES)
+	$(call link,-lm)
 
 $(B)/prefill: $(B)/test/crash/prefill/prefill_main.o $(SHM_ARCHIVES)
 	$(call link)

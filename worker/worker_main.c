@@ -94,6 +94,18 @@ static void look_for_lanes(struct worker *worker)
     }
 }
 
+/* Files are for a ledger that goes on while one of them is written. */
+static enum status check_segments(const struct worker *worker, struct explain *why)
+{
+    if (!*worker->config->state_dir || worker->region.places.segment_count >= SHM_SEGMENTS_MIN)
+        return STATUS_OK;
+    return explain(why, STATUS_INVALID,
+                   "PAYRING_STATE_DIR is set, but the ledgers of region %s have %u segments and %u "
+                   "are the least: create it with more PAYRING_LEDGER_ROWS or fewer "
+                   "PAYRING_LEDGER_SEGMENT_ROWS",
+                   worker->region.name, worker->region.places.segment_count, SHM_SEGMENTS_MIN);
+}
+
 static enum status start_health(struct worker *worker, struct explain *why)
 {
     const struct config *config = worker->config;
@@ -117,6 +129,7 @@ static void prepare_lanes(struct worker *worker)
         .lookup_young_ms = (int64_t)config->lookup_young_s * 1000,
         .stop_timeout_ms = config->stop_timeout_ms,
         .in_flight_max = (int)config->in_flight_max,
+        .state_dir = config->state_dir,
     };
 }
 
@@ -218,7 +231,9 @@ int main(int argc, char **argv)
     if (status == STATUS_OK) {
         block_signals(&signals); /* before any thread: all of them inherit the mask */
         raise_descriptor_limit(&worker);
-        status = start_health(&worker, &why);
+        status = check_segments(&worker, &why);
+        if (status == STATUS_OK)
+            status = start_health(&worker, &why);
         if (status == STATUS_OK)
             status = run(&worker, &signals, &why);
         stop(&worker);
