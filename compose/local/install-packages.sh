@@ -7,11 +7,17 @@
 # was us who brought it.
 set -eu
 
-packages='
+build_packages='
     build-essential pkg-config
     libh2o-evloop-dev libssl-dev zlib1g-dev libjson-c-dev libcurl4-openssl-dev
-    nginx libnginx-mod-stream curl perl
-    libcmocka-dev clang-format'
+    nginx libnginx-mod-stream'
+test_packages='curl perl libcmocka-dev clang-format'
+
+case ${PAYRING_PACKAGES:-all} in
+build) packages=$build_packages ;; # what the programs are made of, and no more: an image
+all) packages="$build_packages $test_packages" ;;
+*) echo "PAYRING_PACKAGES is $PAYRING_PACKAGES: build or all" >&2 && exit 1 ;;
+esac
 
 missing=
 for package in $packages; do
