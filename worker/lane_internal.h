@@ -38,7 +38,7 @@ struct lane {
     atomic_bool stopping;
     bool full;       /* the last entry found no room: do not spin on the rings */
     int64_t now_us;  /* monotonic, taken once a turn and at each reply */
-    int64_t beat_ms; /* monotonic, of the last heartbeat */
+    _Atomic int64_t beat_ms; /* monotonic, of the last heartbeat; others read it */
 };
 
 /* ---- lane_payments.c ---- */
