@@ -8,6 +8,7 @@ B        ?= build
 SANITIZE ?=
 PREFIX   ?= /usr/local
 DESTDIR  ?=
+UNIT_DIR ?= $(PREFIX)/lib/systemd/system
 
 CC       = gcc
 CFLAGS   = -std=gnu17 -O2 -g
@@ -72,7 +73,8 @@ help:
 	@echo 'make tsan           the unit tests under the thread sanitizer'
 	@echo 'make format         put every C file into the shape of .clang-format'
 	@echo 'make format-check   say which C files are not in that shape'
-	@echo 'make install        the programs, to DESTDIR and PREFIX (/usr/local)'
+	@echo 'make install        programs, units, settings and pages, to DESTDIR and PREFIX (/usr/local)'
+	@echo 'make deb            a Debian package, in build/deb/'
 	@echo 'make deps           install the Debian packages that all of this needs'
 	@echo 'make clean          remove build/'
 
@@ -130,10 +132,14 @@ format:
 format-check:
 	@clang-format --dry-run --Werror --style=file $(C_FILES)
 
-.PHONY: install
+.PHONY: install deb
 install: $(PROGRAMS)
-	install -d $(DESTDIR)$(PREFIX)/bin
-	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	@compose/systemd/install.sh "$(DESTDIR)" "$(PREFIX)" "$(UNIT_DIR)" $(PROGRAMS)
+
+# The package is built from a copy, below build/, where debian/ may lie where its tools want it.
+deb:
+	@PAYRING_PACKAGES=deb compose/local/install-packages.sh
+	@compose/debian/build.sh build/deb
 
 .PHONY: clean
 clean:
