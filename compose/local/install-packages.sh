@@ -14,7 +14,7 @@ build_packages='
 test_packages='curl perl libcmocka-dev clang-format'
 docker_packages='docker.io docker-compose containerd runc iptables iproute2 debootstrap curl'
 deb_packages="$build_packages dpkg-dev debhelper fakeroot lintian"
-systemd_packages='systemd-container debootstrap curl procps'
+systemd_packages='systemd-container debootstrap iproute2 curl procps'
 
 case ${PAYRING_PACKAGES:-all} in
 build) packages=$build_packages ;; # what the programs are made of, and no more: an image

@@ -10,14 +10,16 @@
 #   engine.sh root-sh DIR COMMAND     a shell command inside
 #   engine.sh root-net DIR COMMAND... a program of this machine, in the root's network
 #   engine.sh root-down DIR           powers it off; a second root-up is what a reboot is
+#   engine.sh root-gone DIR           powers it off for good
 #
 # DIR holds everything but the bases, which stay in build/deliveries for the next time. An engine
 # that answers already (DOCKER_HOST or the usual socket) is used as it is and left as it is.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 verb=${1:-} dir=${2:-}
+name=payring-$(basename "$dir" | tr -c 'a-zA-Z0-9\n' -)
 bases=build/deliveries
-controllers='cpu cpuacct cpuset memory pids blkio devices freezer systemd unified'
+controllers='cpu cpuacct memory pids systemd unified'
 
 fail() {
     echo "engine.sh: $*" >&2
@@ -149,11 +151,8 @@ own_cgroup() {
     local controller
     for controller in $controllers; do
         [ -d "/sys/fs/cgroup/$controller" ] || continue
-        mkdir -p "/sys/fs/cgroup/$controller/payring-${dir##*.}"
-        [ $controller != cpuset ] || for n in cpus mems; do
-            cat /sys/fs/cgroup/cpuset/cpuset.$n >"/sys/fs/cgroup/cpuset/payring-${dir##*.}/cpuset.$n"
-        done
-        echo "$BASHPID" >"/sys/fs/cgroup/$controller/payring-${dir##*.}/cgroup.procs"
+        mkdir -p "/sys/fs/cgroup/$controller/$name"
+        echo "$BASHPID" >"/sys/fs/cgroup/$controller/$name/cgroup.procs"
     done
 }
 
@@ -169,15 +168,18 @@ is_up() {
 
 root_up() {
     local keep=--keep-unit
+    # Outlives a reboot, with the processors that a play starts in it.
+    ip netns list | grep -q "^$name\b" || ip netns add "$name" || fail "no network namespace"
+    ip -n "$name" link set lo up
     [ ! -d /run/systemd/system ] || keep=
     (
         [ -z "$keep" ] || own_cgroup
         # shellcheck disable=SC2086
-        exec setsid systemd-nspawn -q -D "$dir/root" --boot --register=no $keep --private-network \
-            --machine="payring-${dir##*.}" >>"$dir/root.console" 2>&1 </dev/null
+        exec setsid systemd-nspawn -q -D "$dir/root" --boot --register=no $keep --machine="$name" \
+            --network-namespace-path="/run/netns/$name" >>"$dir/root.console" 2>&1 </dev/null
     ) &
     echo $! >"$dir/root.pid"
-    for _ in $(seq 120); do is_up && return || sleep .5; done
+    for _ in $(seq 120); do is_up && return || sleep .5; [ -d "/proc/$!" ] || break; done
     fail "the root does not come up: $(tail -n 3 "$dir/root.console")"
 }
 
@@ -188,7 +190,7 @@ root_down() {
     for _ in $(seq 180); do [ -d "/proc/$pid" ] && sleep .5 || break; done
     [ ! -d "/proc/$pid" ] || { echo 'engine.sh: the root does not stop, killing it' >&2 && kill -KILL "$pid"; }
     for controller in $controllers; do
-        find "/sys/fs/cgroup/$controller/payring-${dir##*.}" -depth -type d -exec rmdir {} + 2>/dev/null
+        find "/sys/fs/cgroup/$controller/$name" -depth -type d -exec rmdir {} + 2>/dev/null
     done
     rm -f "$dir/root.pid"
 }
@@ -200,7 +202,8 @@ docker-down) docker_down ;;
 root-make) shift 2 && base_is_there && root_make "$@" ;;
 root-up) root_up ;;
 root-sh) inside sh -c "$3" ;;
-root-net) shift 2 && exec nsenter -t "$(cat "$dir/root.leader")" -n "$@" ;;
+root-net) shift 2 && exec nsenter --net="/run/netns/$name" "$@" ;;
 root-down) root_down ;;
-*) sed -n '2,15p' "$0" && exit 2 ;;
+root-gone) root_down && ip netns del "$name" 2>/dev/null ;;
+*) sed -n '2,16p' "$0" && exit 2 ;;
 esac

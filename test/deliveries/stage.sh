@@ -54,14 +54,14 @@ has_ended() {
 }
 
 # --- what a play of each engine defines -------------------------------------------------------
-#   net COMMAND...         run a program where the gateway's ports are
+#   net                    the words before a command that run it where the gateway's ports are
 #   ctl VERB...            payringctl beside the gateway
 #   default_at, fallback_at, gateway_at: HOST:PORT
 
-# load_start [poster options...]; load_stop waits for its end.
+# load_start [poster options...]: until load_stop. A refused or broken off payment is sent again.
 load_start() {
     # exec: the process id is the poster's.
-    (exec 9>&- && net build/poster --target "$gateway_at" --connections 8 --retry --timeout-ms 5000 \
+    (exec $net build/poster --target "$gateway_at" --connections 8 --retry --timeout-ms 5000 --seconds 900 --rate 200 \
         --seed "$(now_ms)" "$@") >>"$play_dir/posted" 2>>"$play_dir/poster.log" &
     poster=$!
     eventually 20 load_runs || give_up "no load: $(cat "$play_dir/poster.log")"
@@ -75,7 +75,8 @@ accepted() {
     ctl show --plain 2>/dev/null | sed -n 's/^api.accepted //p' | grep . || echo 0
 }
 
-load_wait() {
+load_stop() {
+    kill -TERM "$poster"
     wait "$poster"
 }
 
@@ -86,7 +87,7 @@ flows() {
 }
 
 admin() { # HOST:PORT METHOD PATH [BODY]
-    net curl -sf --max-time 20 -X "$2" -d "${4:-}" -H 'X-Rinha-Token: 123' \
+    $net curl -sf --max-time 20 -X "$2" -d "${4:-}" -H 'X-Rinha-Token: 123' \
         -H 'Content-Type: application/json' "http://$1/admin/$3"
 }
 
@@ -108,7 +109,7 @@ books_agree_within() {
 # post ID: one payment, through the balancer.
 post() {
     local code
-    code=$(net curl -s -o /dev/null -w '%{http_code}' --max-time 5 -H 'Content-Type: application/json' \
+    code=$($net curl -s -o /dev/null -w '%{http_code}' --max-time 5 -H 'Content-Type: application/json' \
         -d "{\"correlationId\":\"$1\",\"amount\":19.90}" "http://$gateway_at/payments")
     printf '%s\t19.90\t%s\n' "$1" "$code" >>"$play_dir/posted"
     [ "$code" = 202 ]
@@ -119,7 +120,7 @@ new_id() {
 }
 
 is_settled() { # ID
-    net curl -s --max-time 5 "http://$gateway_at/payments/$1" | grep -q '"state":"settled"'
+    $net curl -s --max-time 5 "http://$gateway_at/payments/$1" | grep -q '"state":"settled"'
 }
 
 # kill_ours PID...: processes that this play started.
