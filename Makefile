@@ -24,7 +24,7 @@ LIBRARIES       = $(shell pkg-config --libs $(PACKAGES))
 
 COMPILE = $(CC) $(CFLAGS) $(SANITIZE) $(WARNINGS) -I. -D_GNU_SOURCE= -DH2O_USE_LIBUV=0 $(LIBRARY_HEADERS) \
           -pthread -MMD -MP
-LINK    = $(CC) $(CFLAGS) $(SANITIZE) -pthread -Wl,--as-needed
+LINK    = $(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -pthread -Wl,--as-needed
 
 # V=1 shows the whole commands.
 say     = $(if $(V),,@echo '  $(1)' && )
@@ -64,6 +64,7 @@ API_ARCHIVES    = $(B)/libapi.a $(SHM_ARCHIVES)
 help:
 	@echo 'make run            a whole gateway on port 9999 with two stand-in processors; Ctrl-C ends it'
 	@echo 'make test           everything: unit tests, the model, the stand-in, the cluster plays'
+	@echo 'make test-deliveries  docker-compose, systemd and the Debian package on engines (root, Debian 12)'
 	@echo 'make rinha          the public 60 s test against what make run has started (or RINHA_GATEWAY)'
 	@echo
 	@echo 'make all            the programs, tests and tools, in build/'
@@ -96,6 +97,11 @@ run: deps
 	@exec env --default-signal=INT,QUIT compose/local/run.sh
 test: deps
 	@exec test/lib/run-all
+
+# Engines are brought up and ended; what is in the way of that is named in a skip.
+.PHONY: test-deliveries
+test-deliveries: deps programs tools
+	@exec test/lib/run-tap $(wildcard test/deliveries/t*.sh)
 
 # Processors other than the two of `make run`: RINHA_DEFAULT, RINHA_FALLBACK. `build/rinha --help`
 # tells of RINHA_OPTIONS.

@@ -62,7 +62,6 @@ static enum ctl_exit ask(const char *target)
 {
     static const char unix_scheme[] = "unix:";
     long status = 0;
-    char error[CURL_ERROR_SIZE] = "";
     bool is_unix = strncmp(target, unix_scheme, strlen(unix_scheme)) == 0;
     CURL *curl = curl_easy_init();
     if (!curl)
@@ -75,12 +74,11 @@ static enum ctl_exit ask(const char *target)
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)ANSWER_MAX_MS);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, ignore);
-    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error);
     CURLcode code = curl_easy_perform(curl);
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_cleanup(curl);
     if (code != CURLE_OK)
-        return ctl_complain(CTL_NO, "%s: %s", target, *error ? error : curl_easy_strerror(code));
+        return ctl_complain(CTL_NO, "%s: %s", target, curl_easy_strerror(code));
     if (status != 200)
         return ctl_complain(CTL_NO, "%s answers %ld", target, status);
     printf("%s answers 200\n", target);

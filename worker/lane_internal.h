@@ -36,8 +36,8 @@ struct lane {
     int bell_fd;
     pthread_t thread;
     atomic_bool stopping;
-    bool full;       /* the last entry found no room: do not spin on the rings */
-    int64_t now_us;  /* monotonic, taken once a turn and at each reply */
+    bool full;               /* the last entry found no room: do not spin on the rings */
+    int64_t now_us;          /* monotonic, taken once a turn and at each reply */
     _Atomic int64_t beat_ms; /* monotonic, of the last heartbeat; others read it */
 };
 

@@ -148,8 +148,8 @@ static bool region_is_worth_it(struct worker *worker)
     return current || worker->lane_count > 0;
 }
 
-/* A lane that has not beaten for so long does not work any more, and the service manager is not told
- * that we do. A beat is a second apart; a take-over of a full table takes some. */
+/* A lane that has not beaten for so long does not work any more, and the service manager is not
+ * told that we do. A beat is a second apart; a take-over of a full table takes some. */
 #define BEAT_AGE_MAX_MS 10000
 
 static void tell_if_alive(const struct worker *worker, int64_t now_ms)

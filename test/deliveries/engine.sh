@@ -6,6 +6,7 @@
 #   engine.sh docker-up DIR           prints DOCKER_HOST=... of an engine with debian:bookworm-slim
 #   engine.sh docker-down DIR
 #   engine.sh root-make DIR [PACKAGE...]  a Debian root in DIR/root, with systemd and these packages
+#   engine.sh root-fetch DIR FILE.deb  fetches what a package file in the root wants, installs nothing
 #   engine.sh root-up DIR             boots it: systemd as PID 1, a network of its own
 #   engine.sh root-sh DIR COMMAND     a shell command inside
 #   engine.sh root-net DIR COMMAND... a program of this machine, in the root's network
@@ -146,6 +147,12 @@ root_make() {
         fail "packages of the root: $(tail -n 3 "$dir/root.log")"
 }
 
+root_fetch() {
+    in_root "$dir/root" --install-recommends --download-only install "$1" >>"$dir/root.log" 2>&1 || return
+    # In there the cache is the root's own.
+    cp "$bases"/archives/*.deb "$dir/root/var/cache/apt/archives/"
+}
+
 # Where systemd does not run this machine, nobody gives the container a control group of its own.
 own_cgroup() {
     local controller
@@ -200,10 +207,11 @@ why-not) why_not "$2" ;;
 docker-up) base_is_there && docker_up ;;
 docker-down) docker_down ;;
 root-make) shift 2 && base_is_there && root_make "$@" ;;
+root-fetch) root_fetch "$3" ;;
 root-up) root_up ;;
 root-sh) inside sh -c "$3" ;;
 root-net) shift 2 && exec nsenter --net="/run/netns/$name" "$@" ;;
 root-down) root_down ;;
 root-gone) root_down && ip netns del "$name" 2>/dev/null ;;
-*) sed -n '2,16p' "$0" && exit 2 ;;
+*) sed -n '2,17p' "$0" && exit 2 ;;
 esac

@@ -140,9 +140,9 @@ has_gone() {
 
 curtain() {
     trap '' INT TERM HUP
-    play_succeeded || { echo "logs: $play_dir" && tail -n 20 "$play_dir"/*.log; } | sed 's/^/# /' >&2
     [ -z "${poster:-}" ] || kill "$poster" 2>/dev/null
     leave >"$play_dir/leave.log" 2>&1
+    play_succeeded || { echo "logs: $play_dir" && tail -n 30 "$play_dir"/*.log; } | sed 's/^/# /' >&2
     if play_succeeded; then rm -rf "$play_dir"; else rm -rf "$play_dir/root"; fi
 }
 trap curtain EXIT
