@@ -8,6 +8,7 @@
 #include "common/clock.h"
 #include "common/crash_point.h"
 #include "common/log.h"
+#include "common/service_notify.h"
 #include "shm/shm_archive.h"
 #include "shm/shm_lease.h"
 #include "shm/shm_ledger.h"
@@ -129,6 +130,7 @@ static void beat(struct api_timer *timer)
     struct api *api = (struct api *)(void *)((char *)timer - offsetof(struct api, heartbeat));
 
     shm_presence_beat(&api->shared->presence);
+    service_notify_alive();
     look_at_region(api);
     (void)payment_intake_is_stopped(&api->intake); /* for an operator who waits until we know */
     if (api->server != NULL)

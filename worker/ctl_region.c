@@ -106,6 +106,30 @@ enum ctl_exit ctl_create(struct ctl *ctl)
     return ctl_finish(stdout, CTL_DONE);
 }
 
+/* How often the keeper looks whether the region still has its name. */
+#define KEEP_LOOK_MS 1000
+
+/* A tmpfs volume that containers share lives as long as one of them uses it, and what is in it is
+ * charged to the container that made it. So the one that makes the region also stays. */
+enum ctl_exit ctl_keep(struct ctl *ctl)
+{
+    struct explain why;
+    struct shm_region region;
+    ctl_catch_signals();
+    ctl->if_missing = true;
+    enum ctl_exit result = ctl_create(ctl);
+    if (result != CTL_DONE)
+        return result;
+    if (shm_region_attach_read_only(&region, ctl->config->region, &why) != STATUS_OK)
+        return ctl_complain(CTL_FAILED, "%s", why.text);
+    while (shm_region_is_current(&region) && ctl_pause_ms(KEEP_LOOK_MS))
+        ;
+    if (!ctl_is_interrupted())
+        result = ctl_complain(CTL_FAILED, "region %s is gone", region.name);
+    shm_region_detach(&region);
+    return result;
+}
+
 /* ----------------------------------------------------------------- looking */
 
 static enum ctl_exit show(const struct shm_region *region, const struct ctl *ctl)

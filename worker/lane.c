@@ -29,9 +29,9 @@ static bool is_stopping(const struct lane *lane)
 
 static void beat(struct lane *lane)
 {
-    if (lane->now_us / 1000 - lane->beat_ms < BEAT_MS)
+    if (lane->now_us / 1000 - lane_beat_ms(lane) < BEAT_MS)
         return;
-    lane->beat_ms = lane->now_us / 1000;
+    atomic_store_explicit(&lane->beat_ms, lane->now_us / 1000, memory_order_relaxed);
     shm_presence_beat(&lane->memory.control->presence);
 }
 
@@ -179,6 +179,7 @@ enum status lane_start(struct lane **started, struct shm_region *region, unsigne
     lane->settings = *settings;
     lane->region = region;
     lane->bell_fd = -1;
+    lane->beat_ms = clock_monotonic_ms();
     lane->now_us = clock_monotonic_us();
     enum status status = prepare(lane, number, why);
     if (status == STATUS_OK) {
@@ -199,6 +200,11 @@ void lane_request_stop(struct lane *lane)
     /* The lane's own doorbell wakes it; full means that it is rung already. */
     if (write(lane->bell_fd, "s", 1) < 0)
         LOG_DEBUG("stop_not_rung", "lane=%u", lane->memory.number);
+}
+
+int64_t lane_beat_ms(const struct lane *lane)
+{
+    return atomic_load_explicit(&lane->beat_ms, memory_order_relaxed);
 }
 
 void lane_join(struct lane *lane)

@@ -39,6 +39,9 @@ void lane_request_stop(struct lane *);
  * flight, and what it needs besides. */
 unsigned lane_descriptors_max(const struct lane_settings *);
 
+/* When its thread last got round to beating, about once a second (monotonic ms). Any thread. */
+int64_t lane_beat_ms(const struct lane *);
+
 /* Wait for its end and free it. The lease is still the caller's to give back. */
 void lane_join(struct lane *);
 
