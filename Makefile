@@ -10,6 +10,7 @@ SANITIZE ?=
 DEFINES  ?=
 PREFIX   ?= /usr/local
 DESTDIR  ?=
+UNIT_DIR ?= $(PREFIX)/lib/systemd/system
 
 CC       = gcc
 CFLAGS   = -std=gnu17 -O2 -g
@@ -20,12 +21,12 @@ WARNINGS = -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-pro
 # Asked only when something is compiled: `make`, `make help` and `make deps` have to work before
 # pkg-config is installed. Library headers are system headers, our warnings are not their concern.
 PACKAGES        = libh2o-evloop json-c libcurl openssl zlib
-LIBRARY_HEADERS = $(shell pkg-config --cflags $(PACKAGES) cmocka | sed 's/-I */-isystem /g')
+LIBRARY_HEADERS = $(shell { pkg-config --cflags $(PACKAGES); pkg-config --cflags --silence-errors cmocka; } | sed 's/-I */-isystem /g')
 LIBRARIES       = $(shell pkg-config --libs $(PACKAGES))
 
 COMPILE = $(CC) $(CFLAGS) $(SANITIZE) $(DEFINES) $(WARNINGS) -I. -D_GNU_SOURCE= -DH2O_USE_LIBUV=0 $(LIBRARY_HEADERS) \
           -pthread -MMD -MP
-LINK    = $(CC) $(CFLAGS) $(SANITIZE) -pthread -Wl,--as-needed
+LINK    = $(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -pthread -Wl,--as-needed
 
 
 # V=1 shows the whole commands.
@@ -59,7 +60,7 @@ UNIT_TESTS        := $(patsubst test/unit/%.c,$(B)/unit/%,$(UNIT_SOURCES))
 
 PROGRAMS := $(B)/payring-api $(B)/payring-worker $(B)/payringctl
 TOOLS    := $(if $(PROCESSOR_OBJECTS),$(B)/processor) $(if $(POSTER_OBJECTS),$(B)/poster) \
-            $(addprefix $(B)/,$(BENCH_TOOLS))
+            $(addprefix $(B)/,$(BENCH_TOOLS)) $(B)/bench-summary
 MODEL    := $(if $(MODEL_OBJECTS),$(B)/model)
 
 # Includes point one way, api and worker -> shm -> common; linking follows the same arrows.
@@ -74,6 +75,7 @@ API_ARCHIVES    = $(B)/libapi.a $(SHM_ARCHIVES)
 help:
 	@echo 'make run            a whole gateway on port 9999 with two stand-in processors; Ctrl-C ends it'
 	@echo 'make test           everything: unit tests, the model, the stand-in, the cluster plays'
+	@echo 'make test-deliveries  docker-compose, systemd and the Debian package on engines (root, Debian 12)'
 	@echo 'make rinha          the public 60 s test against what make run has started (or RINHA_GATEWAY)'
 	@echo
 	@echo 'make all            the programs, tests and tools, in build/'
@@ -93,7 +95,8 @@ help:
 	@echo 'make crash-loop     kill and stop processes at random, N=1000 times (SEED=... replays one)'
 	@echo 'make format         put every C file into the shape of .clang-format'
 	@echo 'make format-check   say which C files are not in that shape'
-	@echo 'make install        the programs, to DESTDIR and PREFIX (/usr/local)'
+	@echo 'make install        programs, units, settings and pages, to DESTDIR and PREFIX (/usr/local)'
+	@echo 'make deb            a Debian package, in build/deb/'
 	@echo 'make deps           install the Debian packages that all of this needs'
 	@echo 'make clean          remove build/'
 
@@ -115,6 +118,11 @@ run: deps
 	@exec env --default-signal=INT,QUIT compose/local/run.sh
 test: deps
 	@exec test/lib/run-all
+
+# Engines are brought up and ended; what is in the way of that is named in a skip.
+.PHONY: test-deliveries
+test-deliveries: deps programs tools
+	@exec test/lib/run-tap $(wildcard test/deliveries/t*.sh)
 
 # Processors other than the two of `make run`: RINHA_DEFAULT, RINHA_FALLBACK. `build/rinha --help`
 # tells of RINHA_OPTIONS.
@@ -216,10 +224,14 @@ format:
 format-check:
 	@clang-format --dry-run --Werror --style=file $(C_FILES)
 
-.PHONY: install
+.PHONY: install deb
 install: $(PROGRAMS)
-	install -d $(DESTDIR)$(PREFIX)/bin
-	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	@compose/systemd/install.sh "$(DESTDIR)" "$(PREFIX)" "$(UNIT_DIR)" $(PROGRAMS)
+
+# The package is built from a copy, below build/, where debian/ may lie where its tools want it.
+deb:
+	@PAYRING_PACKAGES=deb compose/local/install-packages.sh
+	@compose/debian/build.sh build/deb
 
 .PHONY: clean
 clean:
@@ -234,7 +246,7 @@ $(B)/%.o: %.c Makefile
 
 $(B)/raced/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(call say,compile $< for the explorer)$(COMPILE) -fsanitize=thread -Wno-error=tsan -c -o $@ $<
+	$(call say,compile $< for the explorer)$(COMPILE) -fsanitize=thread -Wno-error=tsan -DSHM_WORDS_ARE_PLAIN -c -o $@ $<
 
 # Made anew each time: `ar r` would keep the member of a file that is gone.
 $(B)/lib%.a:
@@ -268,6 +280,10 @@ $(B)/$(1): $(call objects_of,$(wildcard test/bench/$(1)/*.c)) $(B)/libclient.a
 	$$(call link,-lm)
 endef
 $(foreach tool,$(BENCH_TOOLS),$(eval $(call bench_tool,$(tool))))
+
+# Measures the library that the API calls, and no program.
+$(B)/bench-summary: $(B)/test/bench/summary/summary_main.o $(SHM_ARCHIVES)
+	$(call link,-lm)
 
 $(B)/prefill: $(B)/test/crash/prefill/prefill_main.o $(SHM_ARCHIVES)
 	$(call link)

@@ -8,7 +8,10 @@
 #include "common/clock.h"
 #include "common/crash_point.h"
 #include "common/log.h"
+#include "common/service_notify.h"
+#include "shm/shm_archive.h"
 #include "shm/shm_lease.h"
+#include "shm/shm_ledger.h"
 
 #define HEARTBEAT_MS 1000
 
@@ -127,11 +130,24 @@ static void beat(struct api_timer *timer)
     struct api *api = (struct api *)(void *)((char *)timer - offsetof(struct api, heartbeat));
 
     shm_presence_beat(&api->shared->presence);
+    service_notify_alive();
     look_at_region(api);
     (void)payment_intake_is_stopped(&api->intake); /* for an operator who waits until we know */
     if (api->server != NULL)
         bring_counts(api);
     api_timers_set(&api->timers, timer, clock_monotonic_ms() + HEARTBEAT_MS, beat);
+}
+
+/* A file that cannot be read makes summaries 503, and nothing else: say so from the beginning.
+ * Afterwards every file has been met, and the first client does not wait for it. */
+static void look_at_ledger(struct api *api)
+{
+    static const struct shm_window always = {.from_us = INT64_MIN, .to_us = INT64_MAX};
+    struct shm_totals totals;
+    struct explain why = {{0}};
+
+    if (shm_ledger_sum_or_say(&api->region, &always, &totals, &why) != STATUS_OK)
+        LOG_ERROR("ledger_not_readable", "why=%s", why.text);
 }
 
 /* -------------------------------------------------------------- begin and end */
@@ -148,11 +164,15 @@ enum status api_begin(struct api *api, const struct config *config, struct expla
     enum status status =
         shm_region_attach(&api->region, config->region, config->attach_timeout_ms, why);
     if (status == STATUS_OK)
+        status = shm_archive_open(&api->region, config->state_dir, why);
+    if (status == STATUS_OK)
         status = take_slot(api, deadline_ms, why);
     if (status == STATUS_OK)
         status = move_in(api, why);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
+        look_at_ledger(api);
         api_timers_set(&api->timers, &api->heartbeat, clock_monotonic_ms() + HEARTBEAT_MS, beat);
+    }
     return status;
 }
 
@@ -169,6 +189,7 @@ void api_end(struct api *api)
     if (api->holds_slot)
         shm_lease_give_back(&api->region, SHM_LEASE_API + api->slot);
     api->holds_slot = false;
+    shm_archive_close(&api->region);
     shm_region_detach(&api->region);
     payment_json_destroy(api->json);
 }

@@ -11,8 +11,8 @@
 #include "api/api_router.h"
 #include "api/api_server.h"
 #include "api/peers.h"
-#include "api/service_notify.h"
 #include "common/log.h"
+#include "common/service_notify.h"
 
 /* Listeners of one door, and the socket file that was made for them. */
 struct entrance {

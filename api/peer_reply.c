@@ -9,8 +9,8 @@
 #include "common/money.h"
 #include "shm/shm_layout.h"
 
-/* What all lanes of a region can hold: a row is one payment at most. */
-#define PAYMENTS_MAX ((UINT64_C(1) << 31) * SHM_LANES_MAX)
+/* More than a ledger ever gets: a million a second for nine years. */
+#define PAYMENTS_MAX (UINT64_C(1) << 48)
 
 #define SUM_DIGITS_MAX 39 /* of 2^128 - 1 */
 

@@ -7,10 +7,11 @@
 #include <stdio.h>
 
 #include "shm/shm_lease.h"
+#include "shm/shm_ledger.h"
 #include "shm/shm_operator.h"
 
 #define HEAD_SIZE 320 /* all but the lanes; the region's name has 64 characters at most */
-#define LANE_SIZE 144 /* of one lane; three numbers of 20 digits */
+#define LANE_SIZE 176 /* of one lane; three numbers of 20 digits */
 
 static uint64_t read_count(const _Atomic uint64_t *count)
 {
@@ -26,11 +27,12 @@ static int put_lane(char *text, const struct shm_region *region, unsigned lane)
         queued += shm_ring_depth(region, slot, lane);
     return snprintf(text, LANE_SIZE,
                     "%s{\"lane\":%u,\"owned\":%s,\"queued\":%" PRIu64 ",\"unsettled\":%" PRIu64
-                    ",\"rowsLeft\":%" PRIu64 "}",
+                    ",\"rowsLeft\":%" PRIu64 ",\"ledgerUsedPercent\":%u}",
                     lane > 0 ? "," : "", lane,
                     shm_lease_is_taken(region, SHM_LEASE_LANE + lane) ? "true" : "false", queued,
                     read_count(&control->unsettled),
-                    region->geometry.ledger_rows - read_count(&control->row_count));
+                    shm_ledger_end(region, lane) - read_count(&control->row_count),
+                    shm_ledger_used_percent(region, lane));
 }
 
 static const char *status_of(const struct api *api)

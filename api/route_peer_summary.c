@@ -44,6 +44,7 @@ void route_peer_summary(struct api *api, h2o_req_t *req, h2o_iovec_t rest)
                              .region_id_lo = region->region_id_lo};
     struct shm_window window;
     struct shm_totals totals = {{0}, {0}};
+    struct explain why = {{0}};
 
     (void)rest;
     if (!speaks_our_version(req)) {
@@ -58,8 +59,9 @@ void route_peer_summary(struct api *api, h2o_req_t *req, h2o_iovec_t rest)
     /* Before the sums: these are of this generation or a later one, as the asker assumes. */
     sums.purge_generation =
         atomic_load_explicit(&shm_region_purge(region)->generation, memory_order_seq_cst);
-    if (window.from_us <= window.to_us && shm_ledger_sum(region, &window, &totals) != STATUS_OK) {
-        api_reply_unavailable(api, req, "purges keep changing what is to be summed");
+    if (window.from_us <= window.to_us &&
+        shm_ledger_sum_or_say(region, &window, &totals, &why) != STATUS_OK) {
+        api_reply_unavailable(api, req, why.text);
         return;
     }
     for (unsigned i = 0; i < SHM_PROCESSORS; i++) {

@@ -75,10 +75,11 @@ static void answer(struct api *api, h2o_req_t *req, const struct shm_window *win
 {
     struct payment_summary summary = *others;
     struct shm_totals totals = {{0}, {0}};
+    struct explain why = {{0}};
 
     if (window->from_us <= window->to_us &&
-        shm_ledger_sum(&api->region, window, &totals) != STATUS_OK) {
-        api_reply_unavailable(api, req, "purges keep changing what is to be summed");
+        shm_ledger_sum_or_say(&api->region, window, &totals, &why) != STATUS_OK) {
+        api_reply_unavailable(api, req, why.text);
         return;
     }
     for (unsigned i = 0; i < SHM_PROCESSORS; i++) {

@@ -12,6 +12,7 @@ enum kind {
     KIND_NUMBER,
     KIND_POWER_OF_TWO,
     KIND_MULTIPLE_OF_4096,
+    KIND_MULTIPLE_OF_4096_OR_AUTO,
     KIND_NUMBER_OR_AUTO,
     KIND_OCTAL,
     KIND_SWITCH,
@@ -60,6 +61,8 @@ struct setting {
 static_assert(sizeof(enum log_level) == sizeof(uint32_t), "log level");
 static_assert(sizeof(enum config_policy) == sizeof(uint32_t), "policy");
 static_assert(LOG_LEVEL_ERROR == 0 && LOG_LEVEL_DEBUG == 3, "order of the choices");
+#define AUTO UINT32_MAX
+static_assert(CONFIG_API_SLOT_AUTO == AUTO && CONFIG_SEGMENT_ROWS_AUTO == AUTO, "auto");
 static_assert(CONFIG_POLICY_DEFAULT_ONLY == 0 && CONFIG_POLICY_DEADLINE == 1, "order");
 
 /* clang-format off: a table */
@@ -81,6 +84,11 @@ static const struct setting settings[] = {
             "create: rows of a lane's ledger, 8 bytes each"),
     NUMBER("horizon-payments", CTL, horizon_payments, "1048576", 64, 268435456,
            "create: ids of recycled payments that a lane recognises at least"),
+    NUMERIC("ledger-segment-rows", CTL, KIND_MULTIPLE_OF_4096_OR_AUTO, ledger_segment_rows, "auto",
+            4096, 1048576,
+            "create: rows that move to a file at once; auto: a quarter of the ledger at most"),
+    TEXT("state-dir", API | WORKER | CTL, KIND_PATH_OR_NONE, state_dir, "none",
+         "directory on disk where full segments of the ledger are kept, the same for all"),
 
     NUMERIC("api-slot", API, KIND_NUMBER_OR_AUTO, api_slot, "auto", 0, 15,
             "this API's place in the region; auto: the first free one"),
@@ -169,8 +177,9 @@ static bool read_digits(const char *text, size_t length, unsigned base, uint32_t
 
 static bool read_number(const struct setting *setting, const char *text, uint32_t *number)
 {
-    if (setting->kind == KIND_NUMBER_OR_AUTO && strcmp(text, "auto") == 0) {
-        *number = CONFIG_API_SLOT_AUTO;
+    if ((setting->kind == KIND_NUMBER_OR_AUTO || setting->kind == KIND_MULTIPLE_OF_4096_OR_AUTO) &&
+        strcmp(text, "auto") == 0) {
+        *number = AUTO;
         return true;
     }
     unsigned base = setting->kind == KIND_OCTAL ? 8 : 10;
@@ -179,7 +188,9 @@ static bool read_number(const struct setting *setting, const char *text, uint32_
         return false;
     if (setting->kind == KIND_POWER_OF_TWO)
         return (*number & (*number - 1)) == 0;
-    return setting->kind != KIND_MULTIPLE_OF_4096 || *number % 4096 == 0;
+    bool whole_pages =
+        setting->kind == KIND_MULTIPLE_OF_4096 || setting->kind == KIND_MULTIPLE_OF_4096_OR_AUTO;
+    return !whole_pages || *number % 4096 == 0;
 }
 
 static bool read_choice(const char *choices, const char *text, uint32_t *place)
@@ -395,6 +406,9 @@ static struct allowed describe(const struct setting *setting)
         break;
     case KIND_MULTIPLE_OF_4096:
         snprintf(text, size, "a multiple of 4096 from %u to %u", lowest, highest);
+        break;
+    case KIND_MULTIPLE_OF_4096_OR_AUTO:
+        snprintf(text, size, "auto or a multiple of 4096 from %u to %u", lowest, highest);
         break;
     case KIND_NUMBER_OR_AUTO:
         snprintf(text, size, "auto or a whole number from %u to %u", lowest, highest);

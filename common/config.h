@@ -52,9 +52,10 @@ struct config_peer {
     struct config_address address;
 };
 
-#define CONFIG_PEERS_MAX     8
-#define CONFIG_API_SLOT_AUTO UINT32_MAX
-#define CONFIG_WORDS_MAX     8
+#define CONFIG_PEERS_MAX         8
+#define CONFIG_API_SLOT_AUTO     UINT32_MAX
+#define CONFIG_SEGMENT_ROWS_AUTO UINT32_MAX
+#define CONFIG_WORDS_MAX         8
 
 /* Each field stands for the setting of its name. Fields of other programs hold their defaults.
  * Units are in the names; counts and times fit uint32_t by their limits. */
@@ -73,6 +74,9 @@ struct config {
     uint32_t payment_slots;
     uint32_t ledger_rows;
     uint32_t horizon_payments;
+    uint32_t ledger_segment_rows; /* CONFIG_SEGMENT_ROWS_AUTO: as suits ledger_rows */
+
+    char state_dir[256]; /* "": none */
 
     uint32_t api_slot;    /* CONFIG_API_SLOT_AUTO: the first free one */
     char api_socket[108]; /* a path that fits sockaddr_un; "": none */

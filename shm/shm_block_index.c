@@ -45,20 +45,51 @@ void shm_block_add_block(struct shm_block *block, const struct shm_block *other)
     }
 }
 
+/* Both sides word by word and atomic: readers may look at an entry whose place is
+ * used again, and throw away what they saw. */
+static void store_entry(struct shm_block *to, const struct shm_block *from)
+{
+    const uint64_t *words = (const uint64_t *)(const void *)from;
+    uint64_t *places = (uint64_t *)(void *)to;
+    for (size_t i = 0; i < sizeof *to / sizeof *places; i++)
+        shm_word_store(&places[i], words[i]);
+}
+
+void shm_block_copy(struct shm_block *to, const struct shm_block *from)
+{
+    const uint64_t *places = (const uint64_t *)(const void *)from;
+    uint64_t *words = (uint64_t *)(void *)to;
+    for (size_t i = 0; i < sizeof *to / sizeof *words; i++)
+        words[i] = shm_word_load(&places[i]);
+}
+
 void shm_block_index_append(struct shm_block_index_writer *index, const struct shm_row *row,
                             uint64_t before, uint64_t after)
 {
-    uint64_t block = before / SHM_BLOCK_ROWS, superblock = before / SHM_SUPERBLOCK_ROWS;
-    shm_block_add_row(&index->open_block, row);
+    uint64_t slice = before / SHM_SLICE_ROWS, block = before / SHM_BLOCK_ROWS;
+    uint64_t group = before / SHM_GROUP_ROWS, segment = before / index->segment_rows;
+    if (row)
+        shm_block_add_row(&index->open_slice, row);
+    if (after / SHM_SLICE_ROWS == slice)
+        return;
+    store_entry(&index->slices[slice % index->slice_places], &index->open_slice);
+    shm_block_add_block(&index->open_block, &index->open_slice);
+    shm_block_clear(&index->open_slice);
     if (after / SHM_BLOCK_ROWS == block)
         return;
-    index->blocks[block] = index->open_block;
+    store_entry(&index->blocks[block % index->block_places], &index->open_block);
     CRASH_POINT(block_finished);
-    shm_block_add_block(&index->open_superblock, &index->open_block);
+    shm_block_add_block(&index->open_segment, &index->open_block);
+    shm_block_add_block(&index->open_group, &index->open_block);
     shm_block_clear(&index->open_block);
-    if (after / SHM_SUPERBLOCK_ROWS == superblock)
+    if (after / SHM_GROUP_ROWS != group) {
+        if (index->group_places > 0)
+            store_entry(&index->groups[group % index->group_places], &index->open_group);
+        shm_block_clear(&index->open_group);
+    }
+    if (after / index->segment_rows == segment)
         return;
-    index->superblocks[superblock] = index->open_superblock;
-    CRASH_POINT(superblock_finished);
-    shm_block_clear(&index->open_superblock);
+    store_entry(&index->segments[segment % index->segment_places], &index->open_segment);
+    CRASH_POINT(segment_finished);
+    shm_block_clear(&index->open_segment);
 }

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "common/money.h"
+#include "shm/shm_archive.h"
 #include "shm/shm_lease.h"
 #include "shm/shm_ledger.h"
 #include "shm/shm_payments.h"
@@ -99,16 +100,19 @@ static void check_settled(struct check *check, uint32_t record,
                           const struct shm_payment_snapshot *s)
 {
     struct shm_row row;
-    if (s->row_name == 0 || !shm_ledger_read(check->region, check->lane, s->row_name - 1, &row)) {
+    bool in_reach = check->region->archive || load(&check->control->segments_dropped) == 0;
+    if (!shm_ledger_read_named(check->region, check->lane, s->row_name, &row)) {
+        if (!in_reach && s->row_name)
+            return; /* in a file, perhaps; that we have none is told of where rows are */
         find(check, "record %u is settled, but no published row is named by it (%u)", record,
              s->row_name);
     } else if (row.processor != s->processor || row.amount_cents != s->amount_cents ||
                row.requested_at_us != s->requested_at_us) {
         find(check,
              "record %u is settled with processor %u, %" PRId64 " cents, requestedAt %" PRId64
-             " us, but its row %u says %u, %" PRId64 ", %" PRId64,
-             record, s->processor, s->amount_cents, s->requested_at_us, s->row_name - 1,
-             row.processor, row.amount_cents, row.requested_at_us);
+             " us, but its row (named %u) says %u, %" PRId64 ", %" PRId64,
+             record, s->processor, s->amount_cents, s->requested_at_us, s->row_name, row.processor,
+             row.amount_cents, row.requested_at_us);
     }
 }
 
@@ -303,68 +307,232 @@ static void compare_blocks(struct check *check, const char *what, uint64_t numbe
              counted->payments[1]);
 }
 
-/* Build the index anew, block by block, beside the stored one. */
-struct recount {
-    struct shm_block block, superblock;
-    uint64_t block_number; /* that `block` is of */
+#define GROUP_BLOCKS (SHM_GROUP_ROWS / SHM_BLOCK_ROWS)
+
+/* A segment as it was at one moment: what is checked may be given up meanwhile. */
+struct segment {
+    uint64_t number;
+    uint64_t length; /* words published */
+    uint64_t *rows;  /* of a whole segment */
+    struct shm_block *slices, *blocks, *groups;
+    struct shm_block totals; /* of a full one */
 };
 
-static void finish_block(struct check *check, struct recount *recount)
+/* Build the index anew, block by block, beside the stored one. */
+static void check_block(struct check *check, const struct segment *segment, uint64_t block,
+                        const struct shm_block *counted, struct shm_block *totals)
 {
-    uint64_t number = recount->block_number++;
-    compare_blocks(check, "block", number, &shm_region_blocks(check->region, check->lane)[number],
-                   &recount->block);
-    shm_block_add_block(&recount->superblock, &recount->block);
-    shm_block_clear(&recount->block);
-    if (recount->block_number % SHM_SUPERBLOCK_BLOCKS)
-        return;
-    number /= SHM_SUPERBLOCK_BLOCKS;
-    compare_blocks(check, "superblock", number,
-                   &shm_region_superblocks(check->region, check->lane)[number],
-                   &recount->superblock);
-    shm_block_clear(&recount->superblock);
+    uint64_t segment_blocks = check->region->geometry.ledger_segment_rows / SHM_BLOCK_ROWS;
+    compare_blocks(check, "block", segment->number * segment_blocks + block,
+                   &segment->blocks[block], counted);
+    shm_block_add_block(totals, counted);
 }
 
-static uint64_t check_row(struct check *check, struct recount *recount, uint64_t at)
+/* Returns the number of words; a filler is one that holds no row. */
+static unsigned check_row(struct check *check, const struct segment *segment, uint64_t at,
+                          struct shm_block *block)
 {
     struct shm_row row;
-    const uint64_t *words = shm_region_rows(check->region, check->lane) + at;
-    if (!shm_ledger_read(check->region, check->lane, at, &row)) {
-        find(check, "row %" PRIu64 " is none: %016" PRIx64, at, *words);
+    const uint64_t *words = &segment->rows[at];
+    uint64_t number = segment->number * check->region->geometry.ledger_segment_rows + at;
+    const uint64_t second = SHM_ROW_ESCAPE | SHM_ROW_CONTINUATION;
+    bool is_cut_off = (*words & second) == SHM_ROW_ESCAPE && at + 1 == segment->length;
+    if (*words == SHM_ROW_FILLER)
+        return 1;
+    if (is_cut_off || shm_ledger_unpack(&row, words, check->region->base_time_ms) == 0) {
+        find(check, "row %" PRIu64 " is none: %016" PRIx64, number, *words);
         return 1;
     }
     unsigned count = *words & SHM_ROW_ESCAPE ? 2 : 1;
     if (row.amount_cents < 1)
-        find(check, "row %" PRIu64 " has %" PRId64 " cents", at, row.amount_cents);
-    if (count == 2 && (words[1] & (SHM_ROW_ESCAPE | SHM_ROW_CONTINUATION)) !=
-                          (SHM_ROW_ESCAPE | SHM_ROW_CONTINUATION))
-        find(check, "row %" PRIu64 " takes two words and the second is %016" PRIx64, at, words[1]);
-    shm_block_add_row(&recount->block, &row);
+        find(check, "row %" PRIu64 " has %" PRId64 " cents", number, row.amount_cents);
+    if (count == 2 && (words[1] & second) != second)
+        find(check, "row %" PRIu64 " takes two words and the second is %016" PRIx64, number,
+             words[1]);
+    shm_block_add_row(block, &row);
     return count;
 }
 
-static void check_ledger(struct check *check)
+/* Returns where it ends: an escape's second word may lie in the next one. */
+static uint64_t check_slice(struct check *check, const struct segment *segment, uint64_t at,
+                            uint64_t slice, struct shm_block *block)
 {
+    uint64_t slices = check->region->geometry.ledger_segment_rows / SHM_SLICE_ROWS;
+    uint64_t end = (slice + 1) * SHM_SLICE_ROWS;
+    struct shm_block counted;
+    shm_block_clear(&counted);
+    while (at < end && at < segment->length) {
+        at += check_row(check, segment, at, &counted);
+        check->result->rows++;
+    }
+    if (at >= end)
+        compare_blocks(check, "slice", segment->number * slices + slice, &segment->slices[slice],
+                       &counted);
+    shm_block_add_block(block, &counted);
+    return at;
+}
+
+static void check_segment(struct check *check, const struct segment *segment)
+{
+    struct shm_block block, group, totals;
+    uint64_t at = 0, groups = check->region->geometry.ledger_segment_rows / SHM_GROUP_ROWS;
+    shm_block_clear(&totals);
+    shm_block_clear(&group);
+    shm_block_clear(&block);
+    for (uint64_t slice = 0; at < segment->length; slice++) {
+        uint64_t number = slice / (SHM_BLOCK_ROWS / SHM_SLICE_ROWS);
+        at = check_slice(check, segment, at, slice, &block);
+        if (at < (number + 1) * SHM_BLOCK_ROWS)
+            continue;
+        check_block(check, segment, number, &block, &totals);
+        shm_block_add_block(&group, &block);
+        shm_block_clear(&block);
+        if ((number + 1) % GROUP_BLOCKS || check->region->places.group_count == 0)
+            continue;
+        number /= GROUP_BLOCKS;
+        compare_blocks(check, "group", segment->number * groups + number, &segment->groups[number],
+                       &group);
+        shm_block_clear(&group);
+    }
+    if (segment->length == check->region->geometry.ledger_segment_rows)
+        compare_blocks(check, "segment", segment->number, &segment->totals, &totals);
+}
+
+/* false: it was given up, or its place was used again, before it had been copied. */
+static bool copy_from_memory(struct check *check, struct segment *segment)
+{
+    const struct shm_region *region = check->region;
+    uint64_t rows = region->geometry.ledger_segment_rows, blocks = rows / SHM_BLOCK_ROWS;
+    uint64_t slices = rows / SHM_SLICE_ROWS;
+    uint64_t groups = region->places.group_count / region->places.segment_count;
+    uint64_t place = segment->number % region->places.segment_count;
+    const uint64_t *words = shm_region_rows(region, check->lane) + place * rows;
+    for (uint64_t i = 0; i < segment->length; i++)
+        segment->rows[i] = shm_word_load(&words[i]);
+    for (uint64_t i = 0; i < slices; i++)
+        shm_block_copy(&segment->slices[i],
+                       &shm_region_slices(region, check->lane)[place * slices + i]);
+    for (uint64_t i = 0; i < groups; i++)
+        shm_block_copy(&segment->groups[i],
+                       &shm_region_groups(region, check->lane)[place * groups + i]);
+    for (uint64_t i = 0; i < blocks; i++)
+        shm_block_copy(&segment->blocks[i],
+                       &shm_region_blocks(region, check->lane)[place * blocks + i]);
+    shm_block_copy(&segment->totals, &shm_region_segments(region, check->lane)[place]);
+    /* Pairs with the owner's release fence behind segments_dropped. */
+    atomic_thread_fence(memory_order_acquire);
+    return segment->number >= load(&check->control->segments_dropped);
+}
+
+static enum status copy_from_file(struct check *check, struct segment *segment, struct explain *why)
+{
+    const struct shm_region *region = check->region;
+    uint64_t rows = region->geometry.ledger_segment_rows;
+    const struct shm_block *totals;
+    struct shm_archive_part part;
+    enum status status =
+        shm_archive_load(region, check->lane, segment->number, segment->number + 1, &totals, why);
+    if (status == STATUS_OK)
+        status = shm_archive_open_part(region, check->lane, segment->number, &part, why);
+    if (status == STATUS_OK)
+        status = shm_archive_verify(&part, 0, rows, why);
+    if (status != STATUS_OK)
+        return status;
+    segment->length = rows;
+    memcpy(segment->rows, part.rows, rows * sizeof *part.rows);
+    if (part.groups)
+        memcpy(segment->groups, part.groups, rows / SHM_GROUP_ROWS * sizeof *part.groups);
+    memcpy(segment->slices, part.slices, rows / SHM_SLICE_ROWS * sizeof *part.slices);
+    memcpy(segment->blocks, part.blocks, rows / SHM_BLOCK_ROWS * sizeof *part.blocks);
+    segment->totals = totals[segment->number];
+    return STATUS_OK;
+}
+
+static void check_file(struct check *check, struct segment *segment)
+{
+    struct explain why = {{0}};
+    uint64_t rows = check->region->geometry.ledger_segment_rows;
+    if (copy_from_file(check, segment, &why) == STATUS_OK) {
+        check->result->files++;
+        check_segment(check, segment);
+    } else if ((segment->number + 1) * rows > load(&check->control->first_row)) {
+        find(check, "%s", why.text); /* and no purge has made it superfluous meanwhile */
+    }
+}
+
+/* Files as far as there must be any, then what is in memory alone. Of a segment that
+ * is in both, the copy in memory is looked at too. */
+static void check_segments(struct check *check, struct segment *segment, uint64_t first,
+                           uint64_t count)
+{
+    uint64_t rows = check->region->geometry.ledger_segment_rows;
+    uint64_t filed = load(&check->control->segments_filed);
+    uint64_t from = load(&check->control->segments_dropped);
+    if (!check->region->archive && from * rows > first)
+        find(check,
+             "the rows from %" PRIu64 " to %" PRIu64
+             " are in files, and PAYRING_STATE_DIR does not say where",
+             first, from * rows - 1);
+    for (uint64_t number = first / rows; check->region->archive && number < filed; number++) {
+        segment->number = number;
+        check_file(check, segment);
+    }
+    for (uint64_t number = from; number * rows < count; number++) {
+        segment->number = number;
+        segment->length = count - number * rows < rows ? count - number * rows : rows;
+        if (copy_from_memory(check, segment))
+            check_segment(check, segment);
+        else if (check->region->archive && number >= filed)
+            check_file(check, segment);
+    }
+}
+
+static void check_first_row(struct check *check, uint64_t first, uint64_t count)
+{
+    const uint64_t second = SHM_ROW_ESCAPE | SHM_ROW_CONTINUATION;
+    uint64_t rows = check->region->geometry.ledger_rows;
+    if (first < count && first + rows > count && /* in memory, unless it moves on right now */
+        (__atomic_load_n(&shm_region_rows(check->region, check->lane)[first % rows],
+                         __ATOMIC_RELAXED) &
+         second) == second &&
+        load(&check->control->first_row) == first)
+        find(check, "the first row that counts, %" PRIu64 ", is in the middle of one", first);
+}
+
+static enum status check_ledger(struct check *check, struct explain *why)
+{
+    /* What goes up last is read first. */
+    uint64_t dropped = load(&check->control->segments_dropped);
+    uint64_t filed = load(&check->control->segments_filed);
     uint64_t first = load(&check->control->first_row);
     uint64_t count = load(&check->control->row_count);
-    struct recount recount = {.block_number = 0};
-    bool first_is_a_row = first == 0;
-    if (count > check->region->geometry.ledger_rows || first > count) {
-        find(check, "the ledger has %" PRIu64 " rows of %u, the first counted one is %" PRIu64,
-             count, check->region->geometry.ledger_rows, first);
-        return;
+    uint64_t end = shm_ledger_end(check->region, check->lane);
+    uint64_t rows = check->region->geometry.ledger_segment_rows;
+    if (count > end || first > count || dropped > filed || filed * rows > count) {
+        find(check,
+             "the ledger has %" PRIu64 " rows of %" PRIu64 ", the first counted one is %" PRIu64
+             "; %" PRIu64 " segments are filed, %" PRIu64 " dropped",
+             count, end, first, filed, dropped);
+        return STATUS_OK;
     }
-    shm_block_clear(&recount.block);
-    shm_block_clear(&recount.superblock);
-    for (uint64_t at = 0; at < count;) {
-        at += check_row(check, &recount, at);
-        check->result->rows++;
-        first_is_a_row |= at == first;
-        if (at / SHM_BLOCK_ROWS > recount.block_number)
-            finish_block(check, &recount);
+    struct segment segment = {
+        .rows = malloc(rows * sizeof(uint64_t)),
+        .slices = malloc(rows / SHM_SLICE_ROWS * sizeof(struct shm_block)),
+        .blocks = malloc(rows / SHM_BLOCK_ROWS * sizeof(struct shm_block)),
+        .groups = malloc((rows / SHM_GROUP_ROWS + 1) * sizeof(struct shm_block)),
+    };
+    enum status status = STATUS_OK;
+    if (segment.rows && segment.slices && segment.blocks && segment.groups) {
+        check_segments(check, &segment, first, count);
+        check_first_row(check, first, count);
+    } else {
+        status = explain(why, STATUS_SYSTEM, "out of memory for a segment of lane %u", check->lane);
     }
-    if (!first_is_a_row)
-        find(check, "the first row that counts, %" PRIu64 ", is in the middle of one", first);
+    free(segment.rows);
+    free(segment.slices);
+    free(segment.blocks);
+    free(segment.groups);
+    return status;
 }
 
 /* --------------------------------------------------------------------- all */
@@ -399,7 +567,8 @@ enum status shm_check(const struct shm_region *region, FILE *out, struct shm_che
         for (unsigned api = 0; api < region->geometry.api_slots; api++)
             check_ring(&check, api);
         status = check_table(&check, why);
-        check_ledger(&check);
+        if (status == STATUS_OK)
+            status = check_ledger(&check, why);
     }
     return status;
 }

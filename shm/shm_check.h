@@ -13,6 +13,7 @@
 struct shm_check_result {
     uint64_t findings;
     uint64_t records, rows, entries; /* looked at: not FREE, published, in rings */
+    uint64_t files;                  /* of the ledger, whole and as their rows say */
 };
 
 /* Check a region; each finding is one sentence on `out`.
@@ -22,8 +23,10 @@ struct shm_check_result {
  *   tables    checksum, state, lane; no id twice; SETTLED names a published row
  *             that holds its processor, amount and requestedAt, and no two the
  *             same; SENT is not below lowest_bound_us; found through the index
- *   ledgers   every row decodes; every full block's and superblock's entry is
- *             what its rows say; counts within the ledger
+ *   ledgers   every row decodes; every full entry of the index is what its rows
+ *             say; counts within the ledger; the same of every file
+ *             from the first row that counts on (region->archive), every byte of
+ *             which is what its checksum says
  *   counts    `unsettled` is never below the open records; equal while the
  *             owner sleeps
  *

@@ -13,7 +13,7 @@
  *   | api 1 ...       |
  *   +-----------------+
  *   | lane 0          |  control pages, payment table, index, filter,
- *   | lane 1 ...      |  blocks, superblocks, ledger rows
+ *   | lane 1 ...      |  index of times, ledger rows
  *   +-----------------+ total_size
  *
  * Who writes what (everybody may read everything):
@@ -53,14 +53,21 @@
 #define SHM_LANES_MAX       16u
 #define SHM_PROCESSORS      2u /* 0 = default, 1 = fallback */
 
-/* Rows of one block of the time index, blocks of one superblock. Smaller ones are the simulator's
- * (test/sim/step.h), which is to see full ones. */
+/* Rows of one slice, block and group of the time index: 16 of each make the next. A
+ * segment of the ledger is so many whole blocks at most; its own entry is the highest
+ * level. One that is not whole groups has none, and its blocks are looked at instead.
+ * Smaller ones are the simulator's (test/sim/step.h), which is to see full ones. */
 #ifndef SHM_BLOCK_ROWS
-#define SHM_BLOCK_ROWS        4096u
-#define SHM_SUPERBLOCK_BLOCKS 256u
+#define SHM_SLICE_ROWS         256u
+#define SHM_BLOCK_ROWS         4096u
+#define SHM_GROUP_ROWS         65536u
+#define SHM_SEGMENT_BLOCKS_MAX 256u
 #endif
+#define SHM_SEGMENT_ROWS_MAX (SHM_BLOCK_ROWS * SHM_SEGMENT_BLOCKS_MAX)
 
-/* Rows that one unsettled payment may still need: an escape takes two. */
+/* Rows that one unsettled payment may still need: an escape takes two. A filler
+ * needs none of its own: segments begin at even rows, so one that ends with an
+ * odd row left holds a plain row, which took one less than was reserved. */
 #define SHM_ROWS_PER_PAYMENT_MAX 2u
 
 /* ------------------------------------------------------------------ header */
@@ -72,14 +79,15 @@ enum shm_region_state {
 
 /* How many of what. Chosen at creation, never changed. */
 struct shm_geometry {
-    uint32_t api_slots;        /* 1..SHM_API_SLOTS_MAX */
-    uint32_t lanes;            /* 1..SHM_LANES_MAX */
-    uint32_t ring_slots;       /* of one ring; a power of two */
-    uint32_t payment_slots;    /* records of one lane's payment table */
-    uint32_t ledger_rows;      /* of one lane; a multiple of SHM_BLOCK_ROWS, at most 2^31 */
-    uint32_t horizon_payments; /* ids one lane remembers at least after recycling */
+    uint32_t api_slots;           /* 1..SHM_API_SLOTS_MAX */
+    uint32_t lanes;               /* 1..SHM_LANES_MAX */
+    uint32_t ring_slots;          /* of one ring; a power of two */
+    uint32_t payment_slots;       /* records of one lane's payment table */
+    uint32_t ledger_rows;         /* of one lane, in memory; at most 2^31 */
+    uint32_t horizon_payments;    /* ids one lane remembers at least after recycling */
+    uint32_t ledger_segment_rows; /* a multiple of SHM_BLOCK_ROWS that divides ledger_rows */
 };
-static_assert(sizeof(struct shm_geometry) == 24, "geometry");
+static_assert(sizeof(struct shm_geometry) == 28, "geometry");
 
 struct shm_header {
     uint64_t magic;
@@ -90,15 +98,19 @@ struct shm_header {
     uint64_t region_id_hi;       /* random: no two regions share it */
     uint64_t region_id_lo;
     int64_t created_at_ms; /* wall clock, ms since the Unix epoch */
-    int64_t base_time_ms;  /* what packed ledger rows count from; = created_at_ms less a day */
+    int64_t base_time_ms;  /* what packed ledger rows count from: a day before its creation */
     struct shm_geometry geometry;
+    uint32_t reserved_1;
     uint64_t created_at_monotonic_ms; /* for the age of the region; dies with the boot, as the
                                          region does */
     _Atomic uint32_t state;           /* enum shm_region_state */
-    uint32_t reserved_1;
+    uint32_t reserved_2;
+    /* Of the ledger. It is in all its files, and older than the region that adopted them. */
+    uint64_t ledger_id_hi;
+    uint64_t ledger_id_lo;
 };
 static_assert(offsetof(struct shm_header, geometry) == 64, "header");
-static_assert(offsetof(struct shm_header, state) == 96, "header");
+static_assert(offsetof(struct shm_header, state) == 104, "header");
 static_assert(sizeof(struct shm_header) <= SHM_PAGE_SIZE, "header");
 
 /* ------------------------------------------------------------------- purge */
@@ -255,7 +267,7 @@ struct shm_payment {
     _Atomic int64_t amount_cents;
     _Atomic int64_t accepted_at_ms;
     _Atomic int64_t requested_at_us; /* as sent, or as found in a book; meaningful from SENT on */
-    _Atomic uint32_t row_name;       /* its ledger row + 1; 0 = none */
+    _Atomic uint32_t row_name;       /* names its ledger row (shm_ledger.h); 0 = none */
     _Atomic uint16_t attempts;       /* POSTs begun, stays at 65535 */
     _Atomic uint16_t epoch;          /* low bits of the lane epoch of the last attempt */
     _Atomic uint32_t purge_generation;
@@ -266,7 +278,7 @@ static_assert(offsetof(struct shm_payment, id_hi) == 8, "payment");
 static_assert(offsetof(struct shm_payment, requested_at_us) == 40, "payment");
 static_assert(offsetof(struct shm_payment, checksum) == 60, "payment");
 
-/* Sums over a full block or superblock of rows. Immutable once row_count has
+/* Sums over a full slice, block, group or segment of rows. Immutable once row_count has
  * passed the last row of it. */
 struct shm_block {
     int64_t lowest_us; /* requestedAt, us since the Unix epoch; INT64_MAX when empty */
@@ -311,7 +323,9 @@ struct shm_lane {
     uint64_t reserved_0[7];
 
     /* line 2: what summaries read. Order: row words, then row_count (release);
-     * first_row, then purge_applied (release). */
+     * first_row, then purge_applied (release); a file on disk, then segments_filed
+     * (release); segments_dropped, then the row words that it gives up. Row r is
+     * word r % ledger_rows of the lane's rows while its segment is not dropped. */
     _Atomic uint64_t row_count;     /* rows published; the only publication point of a row */
     _Atomic uint64_t first_row;     /* rows below were purged */
     _Atomic uint64_t purge_applied; /* generation of the last purge applied here */
@@ -321,7 +335,11 @@ struct shm_lane {
     _Atomic uint64_t unsettled;
     _Atomic int64_t
         lowest_bound_us; /* lowest requestedAt ever bound (or adopted and forgotten) here */
-    uint64_t reserved_1[3];
+    /* Segments from 0 on whose files are on disk for good: their words may be used
+     * again. Stored by the owner's filing thread. Never moves without a state directory. */
+    _Atomic uint64_t segments_filed;
+    _Atomic uint64_t segments_dropped; /* segments from 0 on whose words are used again */
+    uint64_t reserved_1;
 
     struct shm_filter filter;
     struct shm_processor_view processor[SHM_PROCESSORS];
@@ -357,12 +375,15 @@ static_assert(sizeof(struct shm_lane) <= SHM_PAGE_SIZE, "lane");
  *   0    processor     ms since header.base_time_ms    cents           a plain row
  *   1       0          processor (61), 0.. , cents in bits 43..0       escape, first word
  *   1       1          us since the Unix epoch + 2^61 in bits 61..0    escape, second word
+ *   1       0          0                               0               a filler: no payment
  *
  * 38 bits of milliseconds are 8.7 years from the base, 24 bits of cents are
  * 167,772.15. What does not fit (larger amounts, earlier or later times,
  * microseconds found in a processor's book) takes an escape of two words that
  * one store of row_count publishes together. A reader that starts at a second
- * word skips it: the payment belongs to the block of its first word. */
+ * word skips it: the payment belongs to the block of its first word. Never do its
+ * words lie in two segments: the last word of a segment is a filler then, which
+ * is published together with them. */
 #define SHM_ROW_ESCAPE             (UINT64_C(1) << 63)
 #define SHM_ROW_CONTINUATION       (UINT64_C(1) << 62) /* with SHM_ROW_ESCAPE */
 #define SHM_ROW_PROCESSOR_SHIFT    62                  /* of a plain row */
@@ -372,6 +393,7 @@ static_assert(sizeof(struct shm_lane) <= SHM_PAGE_SIZE, "lane");
 #define SHM_ESCAPE_PROCESSOR_SHIFT 61
 #define SHM_ESCAPE_CENTS_BITS      44
 #define SHM_ESCAPE_TIME_BIAS       (INT64_C(1) << 61)
+#define SHM_ROW_FILLER             SHM_ROW_ESCAPE /* an escape of no cents, which no payment is */
 
 static_assert(UINT64_C(10000000000000) < (UINT64_C(1) << SHM_ESCAPE_CENTS_BITS),
               "10^13 cents fit an escape");
@@ -384,7 +406,7 @@ static_assert((UINT64_C(1) << SHM_ROW_TIME_BITS) / 1000 / 86400 / 366 >= 5,
     ((uint64_t)SHM_LAYOUT_VERSION << 56 ^ (uint64_t)sizeof(struct shm_header) << 48 ^              \
      (uint64_t)sizeof(struct shm_api) << 34 ^ (uint64_t)sizeof(struct shm_lane) << 20 ^            \
      (uint64_t)offsetof(struct shm_lane, counters) << 8 ^ (uint64_t)sizeof(struct shm_payment) ^   \
-     (uint64_t)SHM_BLOCK_ROWS << 40 ^ (uint64_t)SHM_SUPERBLOCK_BLOCKS << 12 ^                      \
-     (uint64_t)SHM_ROW_TIME_SHIFT << 3)
+     (uint64_t)SHM_BLOCK_ROWS << 40 ^ (uint64_t)SHM_SEGMENT_BLOCKS_MAX << 12 ^                     \
+     (uint64_t)SHM_ROW_TIME_SHIFT << 3 ^ (uint64_t)SHM_SLICE_ROWS << 27)
 
 #endif

@@ -37,6 +37,8 @@ static enum status check_geometry(const struct shm_geometry *g, struct explain *
         {"PAYRING_PAYMENT_SLOTS", g->payment_slots, SHM_PAYMENT_SLOTS_MIN, SHM_PAYMENT_SLOTS_MAX},
         {"PAYRING_LEDGER_ROWS", g->ledger_rows, SHM_BLOCK_ROWS, SHM_LEDGER_ROWS_MAX},
         {"PAYRING_HORIZON_PAYMENTS", g->horizon_payments, SHM_HORIZON_MIN, SHM_HORIZON_MAX},
+        {"PAYRING_LEDGER_SEGMENT_ROWS", g->ledger_segment_rows, SHM_BLOCK_ROWS,
+         SHM_SEGMENT_ROWS_MAX},
     };
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
         enum status status =
@@ -51,7 +53,28 @@ static enum status check_geometry(const struct shm_geometry *g, struct explain *
         return explain(why, STATUS_INVALID,
                        "PAYRING_LEDGER_ROWS is %u; it must be a multiple of %u", g->ledger_rows,
                        SHM_BLOCK_ROWS);
+    if (g->ledger_segment_rows % SHM_BLOCK_ROWS || g->ledger_rows % g->ledger_segment_rows)
+        return explain(why, STATUS_INVALID,
+                       "PAYRING_LEDGER_SEGMENT_ROWS is %u; it must be a multiple of %u, and "
+                       "PAYRING_LEDGER_ROWS, which is %u, a multiple of it",
+                       g->ledger_segment_rows, SHM_BLOCK_ROWS, g->ledger_rows);
+    if (g->ledger_rows / g->ledger_segment_rows > SHM_SEGMENTS_MAX)
+        return explain(why, STATUS_INVALID,
+                       "PAYRING_LEDGER_ROWS is %u, which makes %u segments of %u rows and %u are "
+                       "the most: choose a multiple of %u rows",
+                       g->ledger_rows, g->ledger_rows / g->ledger_segment_rows,
+                       g->ledger_segment_rows, SHM_SEGMENTS_MAX, SHM_SEGMENT_ROWS_MAX);
     return STATUS_OK;
+}
+
+uint32_t shm_places_segment_rows(uint32_t ledger_rows)
+{
+    uint32_t blocks = ledger_rows / SHM_BLOCK_ROWS;
+    uint32_t most = blocks / 4 < SHM_SEGMENT_BLOCKS_MAX ? blocks / 4 : SHM_SEGMENT_BLOCKS_MAX;
+    for (uint32_t segment = most; segment > 1; segment--)
+        if (blocks % segment == 0)
+            return segment * SHM_BLOCK_ROWS;
+    return SHM_BLOCK_ROWS;
 }
 
 /* Every array starts on a page of its own: simple, and no line is shared. */
@@ -78,8 +101,10 @@ static void place_lane(struct shm_places *p, const struct shm_geometry *g)
     p->index_next_offset = place(&end, g->payment_slots, sizeof(uint32_t));
     for (unsigned generation = 0; generation < 2; generation++)
         p->filter_offset[generation] = place(&end, p->filter_lines, SHM_CACHE_LINE_SIZE);
+    p->slices_offset = place(&end, p->slice_count, sizeof(struct shm_block));
     p->blocks_offset = place(&end, p->block_count, sizeof(struct shm_block));
-    p->superblocks_offset = place(&end, p->superblock_count, sizeof(struct shm_block));
+    p->groups_offset = place(&end, p->group_count, sizeof(struct shm_block));
+    p->segments_offset = place(&end, p->segment_count, sizeof(struct shm_block));
     p->rows_offset = place(&end, g->ledger_rows, sizeof(uint64_t));
     p->lane_stride = end;
 }
@@ -95,8 +120,11 @@ enum status shm_places_compute(struct shm_places *places, const struct shm_geome
     p.index_heads = power_of_two_from(geometry->payment_slots);
     p.filter_lines = power_of_two_from(round_up(filter_bits, SHM_FILTER_LINE_WORDS * 64) /
                                        (SHM_FILTER_LINE_WORDS * 64));
+    p.slice_count = geometry->ledger_rows / SHM_SLICE_ROWS;
     p.block_count = geometry->ledger_rows / SHM_BLOCK_ROWS;
-    p.superblock_count = (p.block_count + SHM_SUPERBLOCK_BLOCKS - 1) / SHM_SUPERBLOCK_BLOCKS;
+    if (geometry->ledger_segment_rows % SHM_GROUP_ROWS == 0)
+        p.group_count = geometry->ledger_rows / SHM_GROUP_ROWS;
+    p.segment_count = geometry->ledger_rows / geometry->ledger_segment_rows;
     place_api(&p, geometry);
     place_lane(&p, geometry);
     p.api_offset = SHM_OPERATOR_OFFSET + SHM_PAGE_SIZE;

@@ -18,7 +18,7 @@
 #endif
 #define SHM_RING_SLOTS_MAX    1048576u
 #define SHM_PAYMENT_SLOTS_MAX 4194304u
-#define SHM_LEDGER_ROWS_MAX   2147483648u /* a row's number + 1 fits shm_payment.row_name */
+#define SHM_LEDGER_ROWS_MAX   2147483648u
 #define SHM_HORIZON_MAX       268435456u
 
 /* Bits of one generation of the filter per id that it is to remember: with 8
@@ -38,19 +38,33 @@ struct shm_places {
     uint64_t index_heads_offset;
     uint64_t index_next_offset;
     uint64_t filter_offset[2]; /* of each generation */
+    uint64_t slices_offset;    /* this and the next three are the entries of the index */
     uint64_t blocks_offset;
-    uint64_t superblocks_offset;
+    uint64_t groups_offset;
+    uint64_t segments_offset;
     uint64_t rows_offset;
     uint64_t total_size;
     uint32_t index_heads;  /* a power of two, at least payment_slots */
     uint32_t filter_lines; /* 64-byte lines of one generation, a power of two */
+    uint32_t slice_count;
     uint32_t block_count;
-    uint32_t superblock_count; /* the last one may never be completed */
+    uint32_t group_count; /* 0: segments are not whole groups */
+    uint32_t segment_count;
 };
 
 #define SHM_PURGE_OFFSET    SHM_PAGE_SIZE
 #define SHM_HEALTH_OFFSET   (2u * SHM_PAGE_SIZE)
 #define SHM_OPERATOR_OFFSET (3u * SHM_PAGE_SIZE)
+
+/* Segments that a ledger must have in memory before any is filed: one is being
+ * written, one is being filed, and one is what a slow disk has for time. */
+#define SHM_SEGMENTS_MIN 3u
+/* And at most: a summary looks at the entry of each. */
+#define SHM_SEGMENTS_MAX 4096u
+
+/* The rows of a segment where nobody chose them: at least four segments if the
+ * ledger has four blocks, as long as can be. Pure. */
+uint32_t shm_places_segment_rows(uint32_t ledger_rows);
 
 /* Compute the places of a geometry. Pure.
  *

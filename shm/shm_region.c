@@ -164,6 +164,8 @@ static void fill(const struct shm_region *half, const uint64_t region_id[2])
     header->created_at_ms = now_ms;
     header->base_time_ms = now_ms - BASE_BEFORE_CREATION_MS;
     header->geometry = half->geometry;
+    header->ledger_id_hi = region_id[0]; /* a ledger that begins with this region */
+    header->ledger_id_lo = region_id[1];
     header->created_at_monotonic_ms = now_monotonic_ms;
     CRASH_POINT(region_header_written);
     for (unsigned i = 0; i < half->geometry.lanes; i++) {
@@ -174,12 +176,24 @@ static void fill(const struct shm_region *half, const uint64_t region_id[2])
             atomic_init(&lane->filter.started_at_monotonic_ms[generation], now_monotonic_ms);
         }
     }
-    /* Pairs with the acquire of an attacher. */
-    atomic_store_explicit(&header->state, SHM_REGION_READY, memory_order_release);
 }
 
-static enum status map_and_fill(struct shm_region *half, struct explain *why)
+static void read_header(struct shm_region *region)
 {
+    const struct shm_header *header = shm_region_header(region);
+    region->base_time_ms = header->base_time_ms;
+    region->created_at_ms = header->created_at_ms;
+    region->created_at_monotonic_ms = header->created_at_monotonic_ms;
+    region->region_id_hi = header->region_id_hi;
+    region->region_id_lo = header->region_id_lo;
+    region->ledger_id_hi = header->ledger_id_hi;
+    region->ledger_id_lo = header->ledger_id_lo;
+}
+
+static enum status map_and_fill(struct shm_region *half, const struct shm_region_seed *seed,
+                                struct explain *why)
+{
+    enum status status = STATUS_OK;
     uint64_t region_id[2];
     size_t size = half->places.total_size;
     if (getrandom(region_id, sizeof region_id, 0) != sizeof region_id)
@@ -189,10 +203,17 @@ static enum status map_and_fill(struct shm_region *half, struct explain *why)
         return explain(why, STATUS_SYSTEM, "region %s cannot be mapped: %m", half->name);
     half->base = base;
     fill(half, region_id);
+    read_header(half);
+    if (seed)
+        status = seed->seed(half, seed->context, why);
     CRASH_POINT(region_filled);
+    /* Pairs with the acquire of an attacher. */
+    if (status == STATUS_OK)
+        atomic_store_explicit(&shm_region_header(half)->state, SHM_REGION_READY,
+                              memory_order_release);
     munmap(base, size);
     half->base = NULL;
-    return STATUS_OK;
+    return status;
 }
 
 /* Under the creation lock and before the region has its name: a bell that is
@@ -233,7 +254,8 @@ static enum status give_name(const struct shm_region *half, const char *new_path
     return explain(why, status, "region %s cannot be named: %m", half->name);
 }
 
-static enum status build(struct shm_region *half, const char *new_path, struct explain *why)
+static enum status build(struct shm_region *half, const char *new_path,
+                         const struct shm_region_seed *seed, struct explain *why)
 {
     /* Creators of one name come one after the other (creation lock) and removers
      * take the name away last: while it is free, the bells are ours alone. */
@@ -242,7 +264,7 @@ static enum status build(struct shm_region *half, const char *new_path, struct e
         status = allocate(half, why);
     CRASH_POINT_IF(status == STATUS_OK, region_allocated);
     if (status == STATUS_OK)
-        status = map_and_fill(half, why);
+        status = map_and_fill(half, seed, why);
     if (status == STATUS_OK)
         status = make_bells(half, why);
     if (status == STATUS_OK)
@@ -253,11 +275,19 @@ static enum status build(struct shm_region *half, const char *new_path, struct e
 enum status shm_region_create(const char *name, const struct shm_geometry *geometry,
                               struct explain *why)
 {
+    return shm_region_create_seeded(name, geometry, NULL, why);
+}
+
+enum status shm_region_create_seeded(const char *name, const struct shm_geometry *geometry,
+                                     const struct shm_region_seed *seed, struct explain *why)
+{
     char new_path[SHM_REGION_PATH_SIZE];
     struct shm_region half = {.geometry = *geometry};
     enum status status = check_name(name, why);
+    if (half.geometry.ledger_segment_rows == 0)
+        half.geometry.ledger_segment_rows = shm_places_segment_rows(geometry->ledger_rows);
     if (status == STATUS_OK)
-        status = shm_places_compute(&half.places, geometry, why);
+        status = shm_places_compute(&half.places, &half.geometry, why);
     if (status == STATUS_OK)
         status = refuse_existing(name, why); /* at once, even while a creator is stopped */
     if (status != STATUS_OK)
@@ -268,7 +298,7 @@ enum status shm_region_create(const char *name, const struct shm_geometry *geome
     if (status != STATUS_OK)
         return status;
     CRASH_POINT(region_half_locked);
-    status = build(&half, new_path, why);
+    status = build(&half, new_path, seed, why);
     CRASH_POINT_IF(status == STATUS_OK, region_linked);
     unlink(new_path);
     close(half.fd);
@@ -381,15 +411,9 @@ static enum status map_and_verify(struct shm_region *region, bool removed_too, s
         status = verify_geometry(region, size, why);
     if (status == STATUS_OK)
         status = verify_state(region, removed_too, why);
-    if (status != STATUS_OK)
-        return status;
-    const struct shm_header *header = shm_region_header(region);
-    region->base_time_ms = header->base_time_ms;
-    region->created_at_ms = header->created_at_ms;
-    region->created_at_monotonic_ms = header->created_at_monotonic_ms;
-    region->region_id_hi = header->region_id_hi;
-    region->region_id_lo = header->region_id_lo;
-    return STATUS_OK;
+    if (status == STATUS_OK)
+        read_header(region);
+    return status;
 }
 
 static enum status try_attach(struct shm_region *region, const char *name, int mode,
@@ -688,14 +712,24 @@ uint64_t *shm_region_filter(const struct shm_region *region, unsigned lane, unsi
     return at(lane_area(region, lane), region->places.filter_offset[generation]);
 }
 
+struct shm_block *shm_region_slices(const struct shm_region *region, unsigned lane)
+{
+    return at(lane_area(region, lane), region->places.slices_offset);
+}
+
 struct shm_block *shm_region_blocks(const struct shm_region *region, unsigned lane)
 {
     return at(lane_area(region, lane), region->places.blocks_offset);
 }
 
-struct shm_block *shm_region_superblocks(const struct shm_region *region, unsigned lane)
+struct shm_block *shm_region_groups(const struct shm_region *region, unsigned lane)
 {
-    return at(lane_area(region, lane), region->places.superblocks_offset);
+    return at(lane_area(region, lane), region->places.groups_offset);
+}
+
+struct shm_block *shm_region_segments(const struct shm_region *region, unsigned lane)
+{
+    return at(lane_area(region, lane), region->places.segments_offset);
 }
 
 uint64_t *shm_region_rows(const struct shm_region *region, unsigned lane)

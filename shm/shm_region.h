@@ -4,7 +4,7 @@
  * The object is /dev/shm/<name>; the doorbell of lane n is the FIFO
  * /dev/shm/<name>.bell<n>; /dev/shm/<name>.new is a region that is being
  * built. All are of mode 0600: every process of a gateway runs as one user.
- * Only shm_region.c maps memory.
+ * Only shm_region.c maps shared memory; shm_ledger_file.c maps files that nobody writes.
  */
 #ifndef PAYRING_SHM_REGION_H
 #define PAYRING_SHM_REGION_H
@@ -31,9 +31,12 @@ struct shm_region {
     int64_t created_at_ms;            /* wall clock */
     uint64_t created_at_monotonic_ms; /* for the region's age */
     uint64_t region_id_hi, region_id_lo;
+    uint64_t ledger_id_hi, ledger_id_lo;
+    struct shm_archive *archive; /* the ledger's files (shm_archive_open); NULL: none known here */
 };
 
 /* Build, fill and only then name a new region: nobody ever sees one that is not ready.
+ * A geometry that says 0 for ledger_segment_rows gets what shm_places_segment_rows says.
  *
  * STATUS_EXISTS   a region of that name is there; it is left untouched
  * STATUS_BUSY     another process has been building it for 5 s
@@ -48,6 +51,21 @@ struct shm_region {
  *          what is left and starts over.
  */
 enum status shm_region_create(const char *name, const struct shm_geometry *, struct explain *why);
+
+/* The same with contents: what survived on disk of what an older region held.
+ *
+ * `seed` is called once, when the region is as empty as any new one, in whole
+ * writable and has no name yet: it may use everything that a lane's owner may
+ * (shm_archive_adopt, shm_ledger_writer_open, shm_payments_fill ...), and sets no
+ * `unsettled` too low. What it returns but OK is returned, and there is no region
+ * then. Crash: as for shm_region_create; nobody has seen anything of it.
+ */
+struct shm_region_seed {
+    enum status (*seed)(struct shm_region *, void *context, struct explain *why);
+    void *context;
+};
+enum status shm_region_create_seeded(const char *name, const struct shm_geometry *,
+                                     const struct shm_region_seed *, struct explain *why);
 
 /* Map a region read-only.
  *
@@ -117,8 +135,10 @@ struct shm_payment *shm_region_payments(const struct shm_region *, unsigned lane
 _Atomic uint32_t *shm_region_index_heads(const struct shm_region *, unsigned lane);
 _Atomic uint32_t *shm_region_index_next(const struct shm_region *, unsigned lane);
 uint64_t *shm_region_filter(const struct shm_region *, unsigned lane, unsigned generation);
+struct shm_block *shm_region_slices(const struct shm_region *, unsigned lane);
 struct shm_block *shm_region_blocks(const struct shm_region *, unsigned lane);
-struct shm_block *shm_region_superblocks(const struct shm_region *, unsigned lane);
+struct shm_block *shm_region_groups(const struct shm_region *, unsigned lane);
+struct shm_block *shm_region_segments(const struct shm_region *, unsigned lane);
 uint64_t *shm_region_rows(const struct shm_region *, unsigned lane);
 
 /* Path of a lane's doorbell FIFO. `size` of SHM_REGION_PATH_SIZE is enough for every name. */

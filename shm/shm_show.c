@@ -116,12 +116,22 @@ static void put_view(const struct shm_processor_view *view, unsigned lane, const
 }
 
 /* The numbers of a lane that can be added up over lanes, in an order of their own. */
-enum { SUM_ROWS, SUM_ROWS_LEFT, SUM_PURGED_ROWS, SUM_UNSETTLED, SUM_REMEMBERED, SUM_STATES };
+enum {
+    SUM_ROWS,
+    SUM_ROWS_LEFT,
+    SUM_PURGED_ROWS,
+    SUM_SEGMENTS_FILED,
+    SUM_SEGMENTS_DROPPED,
+    SUM_UNSETTLED,
+    SUM_REMEMBERED,
+    SUM_STATES
+};
 enum { SUM_COUNTERS = SUM_STATES + STATES, SUMS = SUM_COUNTERS + SHM_LANE_COUNTER_COUNT };
 
 static const char *sum_name(unsigned sum)
 {
-    static const char *const names[] = {"rows", "rows_left", "purged_rows", "unsettled",
+    static const char *const names[] = {"rows",           "rows_left",        "purged_rows",
+                                        "segments_filed", "segments_dropped", "unsettled",
                                         "remembered"};
     if (sum < SUM_STATES)
         return names[sum];
@@ -133,7 +143,9 @@ static void lane_sums(const struct shm_region *region, unsigned lane, uint64_t s
 {
     const struct shm_lane *control = shm_region_lane(region, lane);
     sums[SUM_ROWS] = load(&control->row_count);
-    sums[SUM_ROWS_LEFT] = region->geometry.ledger_rows - sums[SUM_ROWS];
+    sums[SUM_ROWS_LEFT] = shm_ledger_end(region, lane) - sums[SUM_ROWS];
+    sums[SUM_SEGMENTS_FILED] = load(&control->segments_filed);
+    sums[SUM_SEGMENTS_DROPPED] = load(&control->segments_dropped);
     sums[SUM_PURGED_ROWS] = load(&control->first_row);
     sums[SUM_UNSETTLED] = load(&control->unsettled);
     sums[SUM_REMEMBERED] = remembered(control);
@@ -169,6 +181,7 @@ static void put_lane(const struct shm_region *region, unsigned lane, uint64_t to
     fprintf(out, "lane.%u.deciding %d\n", lane, deciding(control));
     fprintf(out, "lane.%u.purge_applied %" PRIu64 "\n", lane, load(&control->purge_applied));
     fprintf(out, "lane.%u.remembers_since_age %" PRId64 "\n", lane, remembers_since_ms(control));
+    fprintf(out, "lane.%u.ledger_used_percent %u\n", lane, shm_ledger_used_percent(region, lane));
     for (unsigned p = 0; p < SHM_PROCESSORS; p++)
         put_view(&control->processor[p], lane, shm_show_processor_name(p), out);
     lane_sums(region, lane, sums);
@@ -181,8 +194,14 @@ static void put_lane(const struct shm_region *region, unsigned lane, uint64_t to
 static void put_lanes(const struct shm_region *region, FILE *out)
 {
     uint64_t totals[SUMS] = {0};
-    for (unsigned lane = 0; lane < region->geometry.lanes; lane++)
+    unsigned fullest_percent = 0;
+    for (unsigned lane = 0; lane < region->geometry.lanes; lane++) {
+        unsigned percent = shm_ledger_used_percent(region, lane);
         put_lane(region, lane, totals, out);
+        if (percent > fullest_percent)
+            fullest_percent = percent;
+    }
+    fprintf(out, "lane.ledger_used_percent %u\n", fullest_percent);
     for (unsigned i = 0; i < SUMS; i++)
         fprintf(out, "lane.%s%s %" PRIu64 "\n", sum_group(i), sum_name(i), totals[i]);
     fprintf(out, "unsettled %" PRIu64 "\n", totals[SUM_UNSETTLED]);
@@ -202,6 +221,8 @@ static void put_region(const struct shm_region *region, FILE *out)
             g->lanes, g->ring_slots);
     fprintf(out, "region.payment_slots %u\nregion.ledger_rows %u\nregion.horizon_payments %u\n",
             g->payment_slots, g->ledger_rows, g->horizon_payments);
+    fprintf(out, "region.ledger_segment_rows %u\nregion.ledger_id %016" PRIx64 "%016" PRIx64 "\n",
+            g->ledger_segment_rows, region->ledger_id_hi, region->ledger_id_lo);
     fprintf(out, "purge.generation %" PRIu64 "\n", load(&shm_region_purge(region)->generation));
     fprintf(out, "intake.stopped %d\n", shm_operator_is_stopped(shm_operator_intake(region)));
 }
@@ -306,8 +327,14 @@ static void show_lane(const struct shm_region *region, unsigned number, FILE *ou
     fprintf(out, "  %s, %" PRIu64 " payments unsettled, purges applied %" PRIu64 "\n",
             load(&lane->sleep_count) & 1 ? "asleep" : "awake", load(&lane->unsettled),
             load(&lane->purge_applied));
-    fprintf(out, "  ledger: %" PRIu64 " of %u rows, the first %" PRIu64 " of them purged\n",
-            load(&lane->row_count), region->geometry.ledger_rows, load(&lane->first_row));
+    fprintf(out,
+            "  ledger: %" PRIu64 " of %" PRIu64 " rows, the first %" PRIu64 " of them purged\n",
+            load(&lane->row_count), shm_ledger_end(region, number), load(&lane->first_row));
+    fprintf(out,
+            "  %u %% of its memory is used; %" PRIu64 " segments of %u rows are filed, %" PRIu64
+            " of them in files alone\n",
+            shm_ledger_used_percent(region, number), load(&lane->segments_filed),
+            region->geometry.ledger_segment_rows, load(&lane->segments_dropped));
     count_states(region, number, states);
     fputs("  table:", out);
     for (unsigned i = 0; i < STATES; i++)
@@ -331,11 +358,12 @@ static void show_region(const struct shm_region *region, FILE *out)
     show_age(",", age_ms(region->created_at_monotonic_ms, clock_monotonic_ms()), out);
     fprintf(out, ", %" PRIu64 " bytes, purges %" PRIu64 "\n", region->places.total_size,
             load(&shm_region_purge(region)->generation));
-    fprintf(out,
-            "  %u API slots, %u lanes; rings of %u, tables of %u, ledgers of %u rows, horizons of "
-            "%u ids\n",
-            g->api_slots, g->lanes, g->ring_slots, g->payment_slots, g->ledger_rows,
-            g->horizon_payments);
+    fprintf(
+        out,
+        "  %u API slots, %u lanes; rings of %u, tables of %u, ledgers of %u rows in segments of "
+        "%u, horizons of %u ids\n",
+        g->api_slots, g->lanes, g->ring_slots, g->payment_slots, g->ledger_rows,
+        g->ledger_segment_rows, g->horizon_payments);
     if (shm_operator_is_stopped(shm_operator_intake(region)))
         fputs("  INTAKE IS STOPPED: payringctl drain --resume opens it again\n", out);
 }
@@ -364,8 +392,11 @@ static void show_processor(const struct shm_region *region, unsigned processor,
 void shm_show(const struct shm_region *region, FILE *out)
 {
     struct shm_totals totals;
-    bool summed = shm_ledger_sum(region, &always, &totals) == STATUS_OK;
+    struct explain why = {{0}};
+    bool summed = shm_ledger_sum_or_say(region, &always, &totals, &why) == STATUS_OK;
     show_region(region, out);
+    if (!summed)
+        fprintf(out, "  no sums: %s\n", why.text);
     fputc('\n', out);
     for (unsigned p = 0; p < SHM_PROCESSORS; p++)
         show_processor(region, p, summed ? &totals : NULL, out);
@@ -438,17 +469,28 @@ unsigned shm_show_records(const struct shm_region *region, FILE *out)
     return unread;
 }
 
-void shm_show_rows(const struct shm_region *region, FILE *out)
+static enum status show_rows_of(const struct shm_region *region, unsigned lane, FILE *out,
+                                struct explain *why)
 {
-    for (unsigned lane = 0; lane < region->geometry.lanes; lane++) {
-        const struct shm_lane *control = shm_region_lane(region, lane);
-        uint64_t at = load(&control->first_row), end = load(&control->row_count);
-        for (; at < end; at++) {
-            struct shm_row row;
-            if (shm_ledger_read(region, lane, at, &row))
-                fprintf(out, "%u\t%" PRIu64 "\t%s\t%" PRId64 "\t%" PRId64 "\n", lane, at,
-                        shm_show_processor_name(row.processor), row.amount_cents,
-                        row.requested_at_us);
-        }
+    const struct shm_lane *control = shm_region_lane(region, lane);
+    uint64_t at = load(&control->first_row), end = load(&control->row_count);
+    for (; at < end; at++) {
+        struct shm_row row;
+        unsigned words;
+        enum status status = shm_ledger_read_or_say(region, lane, at, &row, &words, why);
+        if (status != STATUS_OK && at >= load(&control->first_row))
+            return status; /* and not because it was purged meanwhile */
+        if (status == STATUS_OK && words > 0)
+            fprintf(out, "%u\t%" PRIu64 "\t%s\t%" PRId64 "\t%" PRId64 "\n", lane, at,
+                    shm_show_processor_name(row.processor), row.amount_cents, row.requested_at_us);
     }
+    return STATUS_OK;
+}
+
+enum status shm_show_rows(const struct shm_region *region, FILE *out, struct explain *why)
+{
+    enum status status = STATUS_OK;
+    for (unsigned lane = 0; lane < region->geometry.lanes && status == STATUS_OK; lane++)
+        status = show_rows_of(region, lane, out, why);
+    return status;
 }

@@ -24,8 +24,9 @@ void shm_show_plain(const struct shm_region *, FILE *);
 unsigned shm_show_records(const struct shm_region *, FILE *);
 
 /* One line per row that is published and not purged, tabs between:
- * lane row processor cents requestedAt_us. */
-void shm_show_rows(const struct shm_region *, FILE *);
+ * lane row processor cents requestedAt_us. Not OK: a file of the ledger that has
+ * some of them cannot be read (shm_ledger_sum_or_say), and what was written is not all. */
+enum status shm_show_rows(const struct shm_region *, FILE *, struct explain *why);
 
 const char *shm_show_processor_name(unsigned processor);
 

@@ -63,6 +63,8 @@ struct ctl {
     /* drain, resolve */
     bool resume;
     int64_t timeout_ms; /* 0: the verb's own */
+    /* health */
+    const char *target;
 };
 
 struct ctl_verb {
@@ -113,6 +115,7 @@ void ctl_operator_give_back(struct shm_region *);
 /* ---- the verbs ---- */
 
 enum ctl_exit ctl_create(struct ctl *);
+enum ctl_exit ctl_keep(struct ctl *);
 enum ctl_exit ctl_show(struct ctl *);
 enum ctl_exit ctl_check(struct ctl *);
 enum ctl_exit ctl_list(struct ctl *);
@@ -123,5 +126,6 @@ enum ctl_exit ctl_resolve(struct ctl *);
 enum ctl_exit ctl_reconcile(struct ctl *);
 enum ctl_exit ctl_export(struct ctl *);
 enum ctl_exit ctl_drain(struct ctl *);
+enum ctl_exit ctl_health(struct ctl *);
 
 #endif

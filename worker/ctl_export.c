@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "common/money.h"
+#include "shm/shm_archive.h"
 #include "shm/shm_payments.h"
 #include "shm/shm_show.h"
 #include "worker/ctl.h"
@@ -14,7 +15,7 @@
 
 /* Whose a row is, as far as a record still tells. */
 struct owner {
-    uint32_t row;
+    uint64_t row;
     struct uuid id;
 };
 
@@ -45,13 +46,15 @@ static bool find_owners(const struct shm_region *region, unsigned lane, struct o
 {
     struct shm_payments payments;
     struct shm_payment_snapshot s;
+    uint64_t row;
     shm_payments_open(&payments, region, lane);
     *owners = (struct owners){.all = calloc(payments.slots, sizeof *owners->all)};
     if (!owners->all)
         return false;
     for (uint32_t i = 0; i < payments.slots; i++)
-        if (shm_payments_read(&payments, i, &s) && s.state == PAYMENT_SETTLED && s.row_name != 0)
-            owners->all[owners->count++] = (struct owner){s.row_name - 1, s.id};
+        if (shm_payments_read(&payments, i, &s) && s.state == PAYMENT_SETTLED &&
+            shm_ledger_find_named(region, lane, s.row_name, &row))
+            owners->all[owners->count++] = (struct owner){row, s.id};
     qsort(owners->all, owners->count, sizeof *owners->all, by_row);
     return true;
 }
@@ -90,32 +93,39 @@ static void put_row(struct export *export, unsigned lane, uint64_t number,
     export->totals.sum_cents[row->processor] += (unsigned __int128)row->amount_cents;
 }
 
-static bool put_lane(struct export *export, unsigned lane, const struct shm_extent *extent)
+static enum status put_lane(struct export *export, unsigned lane, const struct shm_extent *extent,
+                            struct explain *why)
 {
+    enum status status = STATUS_OK;
     const struct shm_window *window = &export->ctl->window;
     struct owners owners;
     if (!find_owners(export->region, lane, &owners))
-        return false;
+        return explain(why, STATUS_SYSTEM, "out of memory for the ids of lane %u", lane);
     for (uint64_t at = extent->first; at < extent->end && !ferror(export->out); at++) {
         struct shm_row row;
-        if (shm_ledger_read(export->region, lane, at, &row) &&
-            row.requested_at_us >= window->from_us && row.requested_at_us <= window->to_us)
+        unsigned words;
+        status = shm_ledger_read_or_say(export->region, lane, at, &row, &words, why);
+        if (status != STATUS_OK)
+            break;
+        if (words > 0 && row.requested_at_us >= window->from_us &&
+            row.requested_at_us <= window->to_us)
             put_row(export, lane, at, &row, owner_of(&owners, at));
     }
     free(owners.all);
-    return true;
+    return status;
 }
 
 static enum ctl_exit put_all(struct export *export)
 {
     struct shm_extent extents[SHM_LANES_MAX];
+    struct explain why = {{0}};
     if (shm_ledger_extents(export->region, extents) != STATUS_OK)
         return ctl_complain(CTL_FAILED, "purges keep changing what is to be exported");
     if (export->ctl->format != CTL_FORMAT_JSONL)
         fputs("lane,row,processor,amount,requestedAt,correlationId\n", export->out);
     for (unsigned lane = 0; lane < export->region->geometry.lanes; lane++)
-        if (!put_lane(export, lane, &extents[lane]))
-            return ctl_complain(CTL_FAILED, "out of memory for the ids of lane %u", lane);
+        if (put_lane(export, lane, &extents[lane], &why) != STATUS_OK)
+            return ctl_complain(CTL_FAILED, "%s", why.text);
     return ctl_finish(export->out, CTL_DONE);
 }
 
@@ -178,7 +188,12 @@ enum ctl_exit ctl_export(struct ctl *ctl)
     struct export export = {.ctl = ctl, .region = &region, .out = stdout};
     if (shm_region_attach_read_only(&region, ctl->config->region, &why) != STATUS_OK)
         return ctl_complain(CTL_FAILED, "%s", why.text);
+    if (shm_archive_open(&region, ctl->config->state_dir, &why) != STATUS_OK) {
+        shm_region_detach(&region);
+        return ctl_complain(CTL_FAILED, "%s", why.text);
+    }
     enum ctl_exit result = ctl->output ? export_to_file(&export) : put_all(&export);
+    shm_archive_close(&region);
     shm_region_detach(&region);
     return result;
 }

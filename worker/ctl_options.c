@@ -310,22 +310,37 @@ static bool read_decision(struct ctl *ctl, const char *word)
     return ctl->decision != 0;
 }
 
-/* Only resolve has words after it. */
-static enum ctl_exit read_words(struct ctl *ctl, const struct ctl_verb *verb, struct explain *why)
+/* Where health looks: in the region, or at an address. */
+static bool read_target(struct ctl *ctl, const char *text)
+{
+    ctl->target = text;
+    return strcmp(text, "region") == 0 || strcmp(text, "lanes") == 0 ||
+           (strncmp(text, "unix:/", 6) == 0 && text[6] != '\0') ||
+           (strncmp(text, "http://", 7) == 0 && text[7] != '\0');
+}
+
+/* Only resolve and health have words after them. */
+static bool are_the_words(struct ctl *ctl, const struct ctl_verb *verb)
 {
     const struct config *config = ctl->config;
     const char *must;
-    if (!*verb->words && config->word_count == 1)
-        return CTL_DONE;
-    if (*verb->words && config->word_count == 3 && read_id(ctl, config->words[1], &must) &&
-        read_decision(ctl, config->words[2])) {
-        if (ctl->by)
-            return CTL_DONE;
-        explain_in(why, "%s needs --by NAME: who decides", verb->name);
-    } else {
+    if (!*verb->words)
+        return config->word_count == 1;
+    if (verb->run == ctl_health)
+        return config->word_count == 2 && read_target(ctl, config->words[1]);
+    return config->word_count == 3 && read_id(ctl, config->words[1], &must) &&
+           read_decision(ctl, config->words[2]);
+}
+
+static enum ctl_exit read_words(struct ctl *ctl, const struct ctl_verb *verb, struct explain *why)
+{
+    if (!are_the_words(ctl, verb))
         explain_in(why, "it is payringctl %s%s%s; see --help", verb->name, *verb->words ? " " : "",
                    verb->words);
-    }
+    else if (verb->run == ctl_resolve && !ctl->by)
+        explain_in(why, "%s needs --by NAME: who decides", verb->name);
+    else
+        return CTL_DONE;
     return CTL_USAGE;
 }
 

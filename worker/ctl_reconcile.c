@@ -14,6 +14,7 @@
 
 #include "common/clock.h"
 #include "common/money.h"
+#include "shm/shm_archive.h"
 #include "shm/shm_payments.h"
 #include "shm/shm_show.h"
 #include "worker/ctl.h"
@@ -115,6 +116,7 @@ static void consider(struct reconcile *r, const struct shm_payment_snapshot *s)
 static enum ctl_exit collect(struct reconcile *r)
 {
     struct shm_totals totals = {{0}, {0}};
+    struct explain why = {{0}};
     for (unsigned lane = 0; lane < r->region.geometry.lanes; lane++) {
         struct shm_payments payments;
         struct shm_payment_snapshot s;
@@ -127,8 +129,8 @@ static enum ctl_exit collect(struct reconcile *r)
     }
     if (r->no_memory)
         return ctl_complain(CTL_FAILED, "out of memory for that many payments");
-    if (shm_ledger_sum(&r->region, &r->ctl->window, &totals) != STATUS_OK)
-        return ctl_complain(CTL_FAILED, "purges keep changing what is to be compared");
+    if (shm_ledger_sum_or_say(&r->region, &r->ctl->window, &totals, &why) != STATUS_OK)
+        return ctl_complain(CTL_FAILED, "%s", why.text);
     r->rows = totals.payments[0] + totals.payments[1];
     return CTL_DONE;
 }
@@ -503,7 +505,12 @@ enum ctl_exit ctl_reconcile(struct ctl *ctl)
     ctl_catch_signals();
     if (shm_region_attach_read_only(&r.region, ctl->config->region, &why) != STATUS_OK)
         return ctl_complain(CTL_FAILED, "%s", why.text);
-    enum ctl_exit result = run(&r);
+    enum ctl_exit result = CTL_FAILED;
+    if (shm_archive_open(&r.region, ctl->config->state_dir, &why) == STATUS_OK)
+        result = run(&r);
+    else
+        ctl_complain(CTL_FAILED, "%s", why.text);
+    shm_archive_close(&r.region);
     shm_region_detach(&r.region);
     return result;
 }

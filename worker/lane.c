@@ -29,9 +29,9 @@ static bool is_stopping(const struct lane *lane)
 
 static void beat(struct lane *lane)
 {
-    if (lane->now_us / 1000 - lane->beat_ms < BEAT_MS)
+    if (lane->now_us / 1000 - lane_beat_ms(lane) < BEAT_MS)
         return;
-    lane->beat_ms = lane->now_us / 1000;
+    atomic_store_explicit(&lane->beat_ms, lane->now_us / 1000, memory_order_relaxed);
     shm_presence_beat(&lane->memory.control->presence);
 }
 
@@ -63,6 +63,27 @@ static void rest(struct lane *lane, int64_t look_again_us)
     shm_doorbell_awake(lane->memory.control, lane->bell_fd);
 }
 
+/* Wake who files when a segment is full, and warn long before memory is. */
+static void watch_ledger(struct lane *lane)
+{
+    static const unsigned warnings[] = {95, 80};
+    uint64_t count = lane->memory.ledger.row_count, rows = lane->memory.ledger.segment_rows;
+    if (lane->filer && count >= lane->filing_row) {
+        lane->filing_row = (count / rows + 1) * rows;
+        ledger_filer_wake(lane->filer);
+    }
+    unsigned used = shm_ledger_used_percent(lane->region, lane->memory.number), warned = 0;
+    for (unsigned i = 0; i < sizeof warnings / sizeof *warnings && warned == 0; i++)
+        warned = used >= warnings[i] ? warnings[i] : 0;
+    if (warned > lane->ledger_warned) {
+        lane_memory_count(&lane->memory, SHM_LANE_COUNTER_ledger_warnings);
+        LOG_WARN("ledger_filling", "lane=%u used_percent=%u rows_left=%" PRIu64 " filing=%s",
+                 lane->memory.number, used, shm_ledger_rows_left(&lane->memory.ledger),
+                 lane->filer ? "on" : "off");
+    }
+    lane->ledger_warned = warned;
+}
+
 /* One turn: a purge, what has come, what is new, what a person wants, what may go. */
 static void turn(struct lane *lane)
 {
@@ -70,7 +91,10 @@ static void turn(struct lane *lane)
     lane->now_us = clock_monotonic_us();
     /* First: what a reply settles from here on is after the purge. */
     bool busy = lane_purge_if_due(lane);
+    if (busy && lane->filer)
+        ledger_filer_wake(lane->filer);
     upstream_perform(lane->upstream, lane_on_completion, lane);
+    watch_ledger(lane);
     busy |= lane_take_in(lane);
     busy |= lane_decide(lane);
     int64_t look_again_us = lane_dispatch(lane, &sent);
@@ -111,6 +135,7 @@ static void *run(void *context)
 
 static void release(struct lane *lane)
 {
+    ledger_filer_stop(lane->filer);
     if (lane->upstream)
         upstream_destroy(lane->upstream);
     if (lane->bell_fd >= 0)
@@ -137,7 +162,11 @@ static enum status prepare(struct lane *lane, unsigned number, struct explain *w
         return STATUS_SYSTEM;
     if (!lane_queues_create(&lane->queues, lane->region->geometry.payment_slots))
         return explain(why, STATUS_SYSTEM, "out of memory for the lane's queues");
-    return lane_memory_open(&lane->memory, lane->region, number, why);
+    enum status status = lane_memory_open(&lane->memory, lane->region, number, why);
+    if (status != STATUS_OK || !*lane->settings.state_dir)
+        return status;
+    lane->filer = ledger_filer_start(lane->region, number, lane->settings.state_dir, why);
+    return lane->filer ? STATUS_OK : STATUS_SYSTEM;
 }
 
 enum status lane_start(struct lane **started, struct shm_region *region, unsigned number,
@@ -150,6 +179,7 @@ enum status lane_start(struct lane **started, struct shm_region *region, unsigne
     lane->settings = *settings;
     lane->region = region;
     lane->bell_fd = -1;
+    lane->beat_ms = clock_monotonic_ms();
     lane->now_us = clock_monotonic_us();
     enum status status = prepare(lane, number, why);
     if (status == STATUS_OK) {
@@ -170,6 +200,11 @@ void lane_request_stop(struct lane *lane)
     /* The lane's own doorbell wakes it; full means that it is rung already. */
     if (write(lane->bell_fd, "s", 1) < 0)
         LOG_DEBUG("stop_not_rung", "lane=%u", lane->memory.number);
+}
+
+int64_t lane_beat_ms(const struct lane *lane)
+{
+    return atomic_load_explicit(&lane->beat_ms, memory_order_relaxed);
 }
 
 void lane_join(struct lane *lane)

@@ -18,6 +18,7 @@ struct lane_settings {
     int64_t lookup_young_ms; /* ask the books first while the region is younger; 0 = never */
     int64_t stop_timeout_ms; /* for what is in flight when the lane is stopped */
     int in_flight_max;       /* of one processor */
+    const char *state_dir;   /* where the ledger is filed; "": nowhere */
 };
 
 struct lane;
@@ -26,7 +27,7 @@ struct lane;
  * its own. STATUS_DAMAGED: a record does not check, and no owner can open the
  * lane before somebody has looked; STATUS_SYSTEM may pass. On a failure `lane`
  * is NULL and nothing was changed but the epoch.
- * Owner: the region and the URLs must outlive the lane. */
+ * Owner: the region and the texts must outlive the lane. */
 enum status lane_start(struct lane **lane, struct shm_region *, unsigned number,
                        const struct lane_settings *, struct explain *why);
 
@@ -37,6 +38,9 @@ void lane_request_stop(struct lane *);
 /* Descriptors that a lane may have open at once: a connection for each request that may be in
  * flight, and what it needs besides. */
 unsigned lane_descriptors_max(const struct lane_settings *);
+
+/* When its thread last got round to beating, about once a second (monotonic ms). Any thread. */
+int64_t lane_beat_ms(const struct lane *);
 
 /* Wait for its end and free it. The lease is still the caller's to give back. */
 void lane_join(struct lane *);

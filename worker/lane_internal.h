@@ -12,6 +12,7 @@
 #include "worker/lane.h"
 #include "worker/lane_memory.h"
 #include "worker/lane_queues.h"
+#include "worker/ledger_filer.h"
 #include "worker/processor_view.h"
 #include "worker/upstream.h"
 
@@ -36,11 +37,14 @@ struct lane {
     int bell_fd;
     pthread_t thread;
     atomic_bool stopping;
-    bool full;       /* the last entry found no room: do not spin on the rings */
-    int64_t now_us;  /* monotonic, taken once a turn and at each reply */
-    int64_t beat_ms; /* monotonic, of the last heartbeat */
+    bool full;               /* the last entry found no room: do not spin on the rings */
+    int64_t now_us;          /* monotonic, taken once a turn and at each reply */
+    _Atomic int64_t beat_ms; /* monotonic, of the last heartbeat; others read it */
     int64_t emptied_us[SHM_API_SLOTS_MAX]; /* monotonic, when each ring was last seen empty; 0 = not
                                               yet */
+    struct ledger_filer *filer;            /* NULL: no state directory */
+    uint64_t filing_row;    /* where the open segment ends: then the filer has work */
+    unsigned ledger_warned; /* percent that was warned of last; 0: none */
 };
 
 /* ---- lane_payments.c ---- */

@@ -127,7 +127,7 @@ static void make_store(struct lane_memory *memory, uint32_t record,
         return;
     case PAYMENT_STORE_ROW_NAME:
         atomic_store_explicit(&r->row_name,
-                              store->value ? (uint32_t)memory->ledger.row_count + 1 : 0,
+                              store->value ? shm_ledger_next_name(&memory->ledger) : 0,
                               memory_order_release);
         CRASH_POINT_IF(store->value, row_named);
         CRASH_POINT_IF(!store->value, row_name_cleared);

@@ -387,8 +387,7 @@ static void visit(struct lane *lane, uint32_t slot)
     struct shm_payment_snapshot record;
     shm_payments_owner_get(&lane->memory.payments, slot, &record);
     struct shm_row row;
-    if (record.row_name &&
-        shm_ledger_read(lane->region, lane->memory.number, record.row_name - 1, &row)) {
+    if (shm_ledger_read_named(lane->region, lane->memory.number, record.row_name, &row)) {
         event.row_published = true;
         event.processor = row.processor;
         event.stored_requested_at_us = row.requested_at_us;

@@ -7,6 +7,10 @@
 /* clang-format off: a table */
 static const struct ctl_verb verbs[] = {
     {"create", "", "make the region; fails if there is one of that name", 0, 0, ctl_create},
+    {"keep", "",
+     "create it if it is missing, then stay until told to stop: while somebody stays, a shared "
+     "tmpfs volume keeps what is in it",
+     0, 0, ctl_keep},
     {"show", "", "who is there and how it stands", 0, 0, ctl_show},
     {"check", "", "read everything and say what contradicts what", 0, 0, ctl_check},
     {"payments", "", "the payments in tables and rings, oldest first",
@@ -20,6 +24,8 @@ static const struct ctl_verb verbs[] = {
     {"export", "", "the settled payments", 1 << CTL_FORMAT_CSV | 1 << CTL_FORMAT_JSONL, 0,
      ctl_export},
     {"drain", "", "stop intake and wait until everything accepted has ended", 0, 600000, ctl_drain},
+    {"health", "region|lanes|unix:PATH|http://...", "is it well? 0 yes, 1 no, with the reason", 0,
+     0, ctl_health},
     {"list", "",
      "every record: id, cents, state, processor, requestedAt (us), acceptedAt (ms), "
      "flags, attempts; tabs between",

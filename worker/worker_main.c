@@ -12,6 +12,7 @@
 #include "common/config.h"
 #include "common/crash_point.h"
 #include "common/log.h"
+#include "common/service_notify.h"
 #include "shm/shm_lease.h"
 #include "shm/shm_region.h"
 #include "worker/health.h"
@@ -94,6 +95,18 @@ static void look_for_lanes(struct worker *worker)
     }
 }
 
+/* Files are for a ledger that goes on while one of them is written. */
+static enum status check_segments(const struct worker *worker, struct explain *why)
+{
+    if (!*worker->config->state_dir || worker->region.places.segment_count >= SHM_SEGMENTS_MIN)
+        return STATUS_OK;
+    return explain(why, STATUS_INVALID,
+                   "PAYRING_STATE_DIR is set, but the ledgers of region %s have %u segments and %u "
+                   "are the least: create it with more PAYRING_LEDGER_ROWS or fewer "
+                   "PAYRING_LEDGER_SEGMENT_ROWS",
+                   worker->region.name, worker->region.places.segment_count, SHM_SEGMENTS_MIN);
+}
+
 static enum status start_health(struct worker *worker, struct explain *why)
 {
     const struct config *config = worker->config;
@@ -117,6 +130,7 @@ static void prepare_lanes(struct worker *worker)
         .lookup_young_ms = (int64_t)config->lookup_young_s * 1000,
         .stop_timeout_ms = config->stop_timeout_ms,
         .in_flight_max = (int)config->in_flight_max,
+        .state_dir = config->state_dir,
     };
 }
 
@@ -150,6 +164,18 @@ static bool region_is_worth_it(struct worker *worker)
     return current || worker->lane_count > 0;
 }
 
+/* A lane that has not beaten for so long does not work any more, and the service manager is not
+ * told that we do. A beat is a second apart; a take-over of a full table takes some. */
+#define BEAT_AGE_MAX_MS 10000
+
+static void tell_if_alive(const struct worker *worker, int64_t now_ms)
+{
+    for (unsigned i = 0; i < SHM_LANES_MAX; i++)
+        if (worker->lanes[i] && now_ms - lane_beat_ms(worker->lanes[i]) > BEAT_AGE_MAX_MS)
+            return;
+    service_notify_alive();
+}
+
 /* Until a signal, or until the region is gone: whoever starts from then on uses
  * another one, so a process without lanes ends, to be started anew. */
 static enum status run(struct worker *worker, const sigset_t *signals, struct explain *why)
@@ -158,9 +184,11 @@ static enum status run(struct worker *worker, const sigset_t *signals, struct ex
     int64_t region_seen_ms = clock_monotonic_ms();
     int signal_number;
     LOG_INFO("ready", "region=%s lanes=%u", worker->region.name, worker->region.geometry.lanes);
+    service_notify("READY=1");
     do {
         if (clock_monotonic_ms() - region_seen_ms >= REGION_LOOK_MS) {
             region_seen_ms = clock_monotonic_ms();
+            tell_if_alive(worker, region_seen_ms);
             if (!region_is_worth_it(worker))
                 return explain(why, STATUS_NOT_FOUND, "region %s was removed: start again",
                                worker->region.name);
@@ -169,6 +197,7 @@ static enum status run(struct worker *worker, const sigset_t *signals, struct ex
         signal_number = sigtimedwait(signals, NULL, &look);
     } while (signal_number < 0);
     LOG_INFO("stopping", "signal=%d lanes=%u", signal_number, worker->lane_count);
+    service_notify("STOPPING=1");
     return STATUS_OK;
 }
 
@@ -218,7 +247,9 @@ int main(int argc, char **argv)
     if (status == STATUS_OK) {
         block_signals(&signals); /* before any thread: all of them inherit the mask */
         raise_descriptor_limit(&worker);
-        status = start_health(&worker, &why);
+        status = check_segments(&worker, &why);
+        if (status == STATUS_OK)
+            status = start_health(&worker, &why);
         if (status == STATUS_OK)
             status = run(&worker, &signals, &why);
         stop(&worker);

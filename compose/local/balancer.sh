@@ -4,17 +4,8 @@
 # Everything that it writes lies in DIR. TERM stops it at once, QUIT after at most a second of
 # grace for open connections.
 set -eu
-here=$(dirname "$0")
-dir=$1 port=$2
-shift 2
-
-servers=
-for socket in "$@"; do
-    servers="$servers        server unix:$socket max_fails=0;\\n"
-done
-modules=/usr/lib/nginx/modules
-sed -e "s|@PORT@|$port|g" -e "s|@DIR@|$dir|g" -e "s|@MODULES@|$modules|g" \
-    -e "s|^@SERVERS@\$|${servers%\\n}|" "$here/../nginx.conf.in" >"$dir/nginx.conf"
+dir=$1
+"$(dirname "$0")/../nginx-conf.sh" "$@" >"$dir/nginx.conf"
 
 # Under root nginx would serve as another user, who may not enter a private directory.
 user=

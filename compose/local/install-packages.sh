@@ -2,16 +2,28 @@
 # Install the Debian packages that building, running and testing need; say nothing when they are
 # all there. Uses sudo when not root. Set PAYRING_NO_INSTALL=1 to be told instead what is missing.
 #
-# nginx's package starts a server of its own on port 80 and enables it for the next boot. Neither
-# is wanted: no service is started while we install, and the service is disabled afterwards if it
+# The packages of nginx and Docker start servers of their own and enable them for the next boot. Neither
+# is wanted: no service is started while we install, and those are disabled afterwards if it
 # was us who brought it.
 set -eu
 
-packages='
+build_packages='
     build-essential pkg-config
     libh2o-evloop-dev libssl-dev zlib1g-dev libjson-c-dev libcurl4-openssl-dev
-    nginx libnginx-mod-stream curl perl faketime
-    libcmocka-dev clang-format'
+    nginx libnginx-mod-stream'
+test_packages='curl perl faketime libcmocka-dev clang-format'
+docker_packages='docker.io docker-compose containerd runc iptables iproute2 debootstrap curl'
+deb_packages="$build_packages dpkg-dev debhelper fakeroot lintian"
+systemd_packages='systemd-container debootstrap iproute2 curl procps'
+
+case ${PAYRING_PACKAGES:-all} in
+build) packages=$build_packages ;; # what the programs are made of, and no more: an image
+docker) packages=$docker_packages ;; # engines to test deliveries with
+systemd) packages=$systemd_packages ;;
+deb) packages=$deb_packages ;; # `make deb`
+all) packages="$build_packages $test_packages" ;;
+*) echo "PAYRING_PACKAGES is $PAYRING_PACKAGES: build, deb, docker, systemd or all" >&2 && exit 1 ;;
+esac
 
 missing=
 for package in $packages; do
@@ -43,9 +55,13 @@ ours=
 log=$(mktemp)
 failed=
 leave_as_found() {
-    case " $missing " in
-    *' nginx '*) $as_root update-rc.d nginx disable >/dev/null 2>&1 || : ;;
-    esac
+    for service in nginx docker containerd; do
+        case " $missing " in
+        *" $service "* | *" $service.io "*)
+            $as_root update-rc.d $service disable >/dev/null 2>&1 || :
+            ;;
+        esac
+    done
     [ -z "$ours" ] || $as_root rm -f "$policy"
     [ -n "$failed" ] || rm -f "$log"
 }

@@ -8,6 +8,9 @@ cluster_start --apis 2 --workers 1 PAYRING_LANES=1 PAYRING_RING_SLOTS=64 PAYRING
 load_start --count 12000 --seed 131 --rate 2500 --amounts 19.90,100000000.00
 ok 'the load is answered'       load_wait
 ok 'some were turned away'      counter_at_least api.ledger_full 1
+ok 'long before there was a warning' same \
+    "$(sed -n 's/.*event=ledger_filling .*used_percent=\([89]\).*/\1/p' "$play_dir/worker0.log")" "$(printf '8\n9')"
+ok '... two of them'            counter_is lane.ledger_warnings 2
 ok 'the books agree'            books_agree_within 30
 ok 'the windows agree'          windows_agree
 done_testing

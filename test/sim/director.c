@@ -65,6 +65,7 @@ static void draw_settings(void)
     s->health_interval_ms = 5000;
     s->lane = (struct lane_settings){
         .urls = {"default", "fallback"},
+        .state_dir = "",
         .policy = sim_chance(256) ? ROUTING_DEFAULT_ONLY : ROUTING_DEADLINE,
         .deadline_ms = sim_spread(100, 60000),
         .post_timeout_ms = SIM_ONE_OF(1000, 5000, 30000),

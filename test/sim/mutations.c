@@ -137,9 +137,11 @@ uint32_t __wrap_shm_payments_owner_find(const struct shm_payments *payments, con
 void __wrap_shm_block_index_append(struct shm_block_index_writer *index, const struct shm_row *row,
                                    uint64_t before, uint64_t after)
 {
-    struct shm_row short_one = *row;
-    short_one.amount_cents -= is(SIM_BLOCK_LOSES) && row->processor == 1;
-    __real_shm_block_index_append(index, &short_one, before, after);
+    struct shm_row short_one = {.processor = 0}; /* NULL: a filler */
+    if (row)
+        short_one = *row;
+    short_one.amount_cents -= is(SIM_BLOCK_LOSES) && short_one.processor == 1;
+    __real_shm_block_index_append(index, row ? &short_one : NULL, before, after);
 }
 
 void __wrap_shm_ledger_write(struct shm_ledger_writer *writer, const struct shm_row *row)

@@ -123,7 +123,8 @@ void __wrap_shm_ledger_publish(struct shm_ledger_writer *writer)
     *seen = (struct sim_row){
         .payment = in_step[lane],
         .row = writer->pending,
-        .words = writer->pending_words,
+        .words = writer->filler_words + writer->pending_words,
+        .fillers = writer->filler_words,
         .generation = atomic_load_explicit(&writer->lane->purge_applied, memory_order_relaxed),
     };
     seen->payment->settled_us = sim_now_us;

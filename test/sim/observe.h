@@ -11,7 +11,8 @@
 struct sim_row {
     struct sim_payment *payment; /* NULL: no row was written here */
     struct shm_row row;
-    unsigned words;
+    unsigned words;      /* with the filler before it */
+    unsigned fillers;    /* of them */
     uint64_t generation; /* that the lane had applied */
     bool confirmed;      /* shm_ledger_publish returned */
 };

@@ -27,7 +27,7 @@ static void read_ledger(const struct shm_region *region, unsigned lane, uint64_t
     uint64_t count = shm_region_lane(region, lane)->row_count;
     for (uint64_t at = 0; at < count && !sim_failure[0];) {
         const struct sim_row *seen = sim_row_of(lane, at);
-        if (!seen->payment || !shm_ledger_read(region, lane, at, &row)) {
+        if (!seen->payment || !shm_ledger_read(region, lane, at + seen->fillers, &row)) {
             sim_fail("row %" PRIu64 " of lane %u is none that was published", at, lane);
             return;
         }

@@ -12,11 +12,13 @@
 
 #include <stdatomic.h>
 
-#define SHM_BLOCK_ROWS        16u
-#define SHM_SUPERBLOCK_BLOCKS 4u
-#define SHM_RING_SLOTS_MIN    4u
-#define SHM_PAYMENT_SLOTS_MIN 4u
-#define SHM_HORIZON_MIN       8u
+#define SHM_SLICE_ROWS         4u
+#define SHM_BLOCK_ROWS         16u
+#define SHM_GROUP_ROWS         32u
+#define SHM_SEGMENT_BLOCKS_MAX 4u
+#define SHM_RING_SLOTS_MIN     4u
+#define SHM_PAYMENT_SLOTS_MIN  4u
+#define SHM_HORIZON_MIN        8u
 
 /* Until the fate of the process is due, in stores; until others may run, in accesses. */
 extern int sim_stores_left, sim_accesses_left;

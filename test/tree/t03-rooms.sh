@@ -36,10 +36,11 @@ ok 'no daemon knows the operators'"'"' verbs' nobody '#include "worker/ctl' \
 ok 'the API knows no worker'      nobody '#include "(worker|test)/' $(rooms api)
 ok 'includes are written from the root' nobody '#include "[^/"]*"' $(rooms api worker common shm test)
 ok 'the stand-in knows no room'   nobody '#include "(common|shm|worker|api)/' $(rooms test/processor test/lib)
-except='shm/shm_region.c'
-ok 'only shm_region.c maps memory' nobody '\b(mmap|munmap|mprotect|shm_open|shm_unlink)\(' $(rooms api worker common shm)
-except='worker/upstream.c'
-ok 'only upstream.c knows libcurl' nobody 'curl/|curl_|CURL' $(rooms api worker common shm)
+except='shm/shm_region.c shm/shm_ledger_file.c'
+ok 'only shm_region.c maps memory, and shm_ledger_file.c files that nobody writes' \
+    nobody '\b(mmap|munmap|mprotect|shm_open|shm_unlink)\(' $(rooms api worker common shm)
+except='worker/upstream.c worker/ctl_health.c'
+ok 'only upstream.c and health know libcurl' nobody 'curl/|curl_|CURL' $(rooms api worker common shm)
 except=
 ok 'only the API knows h2o'       nobody 'h2o' $(rooms worker common shm)
 ok 'no floating point'            nobody '\b(double|float|strtod|atof|get_double)\b' $(rooms api worker common shm)

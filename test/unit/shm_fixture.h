@@ -33,7 +33,8 @@ static inline struct shm_geometry shm_fixture_geometry(void)
                                  .ring_slots = 64,
                                  .payment_slots = 100,
                                  .ledger_rows = 4 * SHM_BLOCK_ROWS,
-                                 .horizon_payments = 4096};
+                                 .horizon_payments = 4096,
+                                 .ledger_segment_rows = 4 * SHM_BLOCK_ROWS};
 }
 
 /* Attach, lease and open everything. */

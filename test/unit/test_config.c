@@ -93,6 +93,8 @@ static void the_defaults_are_these(void **state)
     assert_int_equal(c.payment_slots, 65536);
     assert_int_equal(c.ledger_rows, 4194304);
     assert_int_equal(c.horizon_payments, 1048576);
+    assert_int_equal(c.ledger_segment_rows, CONFIG_SEGMENT_ROWS_AUTO);
+    assert_string_equal(c.state_dir, "");
     assert_int_equal(c.horizon_s, 60);
     assert_int_equal(c.api_slot, CONFIG_API_SLOT_AUTO);
     assert_string_equal(c.api_socket, "/run/payring/api.sock");
@@ -141,6 +143,7 @@ static const struct {
     NUMBER("payment-slots", CTL, payment_slots, "64", "4194304", "63", "4194305"),
     NUMBER("ledger-rows", CTL, ledger_rows, "4096", "2147483648", "4095", "2147487744"),
     NUMBER("horizon-payments", CTL, horizon_payments, "64", "268435456", "63", "268435457"),
+    NUMBER("ledger-segment-rows", CTL, ledger_segment_rows, "4096", "1048576", "4095", "1052672"),
     NUMBER("api-slot", API, api_slot, "0", "15", "-1", "16"),
     NUMBER("body-limit", API, body_limit, "128", "1048576", "127", "1048577"),
     NUMBER("max-connections", API, max_connections, "1", "1048576", "0", "1048577"),
@@ -167,6 +170,7 @@ static const struct {
 } others[] = {
     {"region", API | WORKER | CTL},
     {"log-level", API | WORKER | CTL},
+    {"state-dir", API | WORKER | CTL},
     {"api-socket", API},
     {"api-socket-mode", API},
     {"api-tcp", API},
@@ -268,6 +272,12 @@ static void some_numbers_are_of_a_kind(void **state)
     assert_false(takes(CTL, "--ring-slots", "16383"));
     assert_true(takes(CTL, "--ledger-rows", "12288"));
     assert_false(takes(CTL, "--ledger-rows", "12289"));
+    assert_false(takes(CTL, "--ledger-rows", "auto"));
+    assert_true(takes(CTL, "--ledger-segment-rows", "12288"));
+    assert_false(takes(CTL, "--ledger-segment-rows", "12289"));
+    assert_int_equal(loaded(CTL, LINE((char[]){"--ledger-segment-rows=auto"}), no_environment)
+                         .ledger_segment_rows,
+                     CONFIG_SEGMENT_ROWS_AUTO);
     assert_int_equal(loaded(API, LINE((char[]){"--api-slot=auto"}), no_environment).api_slot,
                      CONFIG_API_SLOT_AUTO);
     assert_false(takes(API, "--api-slot", "Auto"));

@@ -20,7 +20,7 @@
     "default 3 5970\n"                                                                             \
     "fallback 0 0\n"
 
-#define PAYMENTS_MAX (UINT64_C(1) << 35)
+#define PAYMENTS_MAX (UINT64_C(1) << 48)
 
 static const struct peer_sums sums_of_body = {
     .region_id_hi = 0x0123456789abcdef,
@@ -112,7 +112,7 @@ static void the_largest_is_written_and_read(void **state)
 
     (void)state;
     peer_sums_write(body, &largest);
-    assert_non_null(strstr(body, "default 34359738368 343597383680000000000000\n"));
+    assert_non_null(strstr(body, "default 281474976710656 2814749767106560000000000000\n"));
     assert_int_equal(read_bytes(text, make_reply(text, "200 OK", body), &got, NULL),
                      PEER_REPLY_SUMS);
     expect_sums(&got, &largest);
@@ -210,7 +210,7 @@ static void other_bodies_are_nonsense(void **state)
         LINES(REGION, "generation 7", "default 1 19.90", "fallback 0 0"),
         LINES(REGION, "generation 7", "default 1 +19", "fallback 0 0"),
         LINES(REGION, "generation 7", "default 1 1e3", "fallback 0 0"),
-        LINES(REGION, "generation 7", "default 34359738369 34359738369", "fallback 0 0"),
+        LINES(REGION, "generation 7", "default 281474976710657 281474976710657", "fallback 0 0"),
         LINES(REGION, "generation 7", "default 0 0",
               "fallback 1 340282366920938463463374607431768211457"),
         LINES(REGION, "generation 7", "default 0 0",

@@ -69,8 +69,14 @@ static void sums_pass_64_bits(void **state)
 }
 
 /* An index over memory of its own, with canaries in every entry. */
+#define SEGMENT_BLOCKS 32u
+#define GROUP_BLOCKS   (SHM_GROUP_ROWS / SHM_BLOCK_ROWS)
+#define SEGMENT_ROWS   (SEGMENT_BLOCKS * SHM_BLOCK_ROWS)
+#define PLACES         2u
 struct index {
-    struct shm_block blocks[2 * SHM_SUPERBLOCK_BLOCKS], superblocks[2];
+    struct shm_block slices[PLACES * SEGMENT_ROWS / SHM_SLICE_ROWS];
+    struct shm_block blocks[PLACES * SEGMENT_BLOCKS],
+        groups[PLACES * SEGMENT_BLOCKS / GROUP_BLOCKS], segments[PLACES];
     struct shm_block_index_writer writer;
     uint64_t rows;
 };
@@ -81,10 +87,19 @@ static int setup(void **state)
     assert_non_null(index);
     memset(index, 0xee, sizeof *index);
     index->rows = 0;
+    index->writer.slices = index->slices;
     index->writer.blocks = index->blocks;
-    index->writer.superblocks = index->superblocks;
+    index->writer.groups = index->groups;
+    index->writer.segments = index->segments;
+    index->writer.group_places = PLACES * SEGMENT_BLOCKS / GROUP_BLOCKS;
+    index->writer.slice_places = PLACES * SEGMENT_ROWS / SHM_SLICE_ROWS;
+    index->writer.block_places = PLACES * SEGMENT_BLOCKS;
+    index->writer.segment_places = PLACES;
+    index->writer.segment_rows = SEGMENT_ROWS;
+    shm_block_clear(&index->writer.open_slice);
     shm_block_clear(&index->writer.open_block);
-    shm_block_clear(&index->writer.open_superblock);
+    shm_block_clear(&index->writer.open_group);
+    shm_block_clear(&index->writer.open_segment);
     *state = index;
     return 0;
 }
@@ -140,22 +155,88 @@ static void an_escape_across_the_edge_is_of_the_block_it_begins_in(void **state)
     assert_int_equal(index->blocks[1].lowest_us, SHM_BLOCK_ROWS + 1);
 }
 
-static void a_superblock_is_written_with_its_last_block(void **state)
+/* Before a block's last slice is full its entry is not there, but those of its slices are. */
+static void a_slice_is_written_with_its_last_row(void **state)
 {
     struct index *index = *state;
-    while (index->rows < SHM_SUPERBLOCK_ROWS - 1)
+    while (index->rows < SHM_SLICE_ROWS - 1)
         append(index, 1);
-    assert_false(is_written(&index->superblocks[0]));
-    append(index, 2); /* across this edge as well */
-    assert_int_equal(index->superblocks[0].payments[0], SHM_SUPERBLOCK_ROWS);
-    assert_int_equal(index->superblocks[0].highest_us, SHM_SUPERBLOCK_ROWS - 1);
-    assert_int_equal(index->writer.open_superblock.payments[0], 0);
-    assert_true(is_written(&index->blocks[SHM_SUPERBLOCK_BLOCKS - 1]));
-    assert_false(is_written(&index->blocks[SHM_SUPERBLOCK_BLOCKS]));
-    while (index->rows < 2 * SHM_SUPERBLOCK_ROWS)
+    assert_false(is_written(&index->slices[0]));
+    append(index, 2); /* across this edge too */
+    assert_int_equal(index->slices[0].payments[0], SHM_SLICE_ROWS);
+    assert_int_equal(index->slices[0].highest_us, SHM_SLICE_ROWS - 1);
+    while (index->rows < SHM_BLOCK_ROWS)
         append(index, 1);
-    assert_int_equal(index->superblocks[1].payments[0], SHM_SUPERBLOCK_ROWS - 1);
-    assert_int_equal(index->superblocks[1].lowest_us, SHM_SUPERBLOCK_ROWS + 1);
+    assert_int_equal(index->slices[1].payments[0], SHM_SLICE_ROWS - 1);
+    assert_int_equal(index->blocks[0].payments[0], SHM_BLOCK_ROWS - 1);
+    assert_false(is_written(&index->slices[SHM_BLOCK_ROWS / SHM_SLICE_ROWS]));
+}
+
+static void a_group_is_written_with_its_last_block(void **state)
+{
+    struct index *index = *state;
+    while (index->rows < SHM_GROUP_ROWS - 1)
+        append(index, 1);
+    assert_false(is_written(&index->groups[0]));
+    append(index, 2); /* across this edge too */
+    assert_int_equal(index->groups[0].payments[0], SHM_GROUP_ROWS);
+    assert_int_equal(index->groups[0].highest_us, SHM_GROUP_ROWS - 1);
+    while (index->rows < 2 * SHM_GROUP_ROWS)
+        append(index, 1);
+    assert_int_equal(index->groups[1].payments[0], SHM_GROUP_ROWS - 1);
+    assert_int_equal(index->groups[1].lowest_us, SHM_GROUP_ROWS + 1);
+}
+
+static void a_segment_is_written_with_its_last_block(void **state)
+{
+    struct index *index = *state;
+    while (index->rows < SEGMENT_ROWS - 1)
+        append(index, 1);
+    assert_false(is_written(&index->segments[0]));
+    append(index, 1);
+    assert_int_equal(index->segments[0].payments[0], SEGMENT_ROWS);
+    assert_int_equal(index->segments[0].lowest_us, 0);
+    assert_int_equal(index->segments[0].highest_us, SEGMENT_ROWS - 1);
+    assert_int_equal(index->writer.open_segment.payments[0], 0);
+    assert_true(is_written(&index->blocks[SEGMENT_BLOCKS - 1]));
+    assert_false(is_written(&index->blocks[SEGMENT_BLOCKS]));
+    while (index->rows < 2 * SEGMENT_ROWS)
+        append(index, 1);
+    assert_int_equal(index->segments[1].payments[0], SEGMENT_ROWS);
+    assert_int_equal(index->segments[1].lowest_us, SEGMENT_ROWS);
+}
+
+/* A word that holds no payment completes a block and a segment like any other. */
+static void a_filler_completes_and_counts_nothing(void **state)
+{
+    struct index *index = *state;
+    while (index->rows < SEGMENT_ROWS - 1)
+        append(index, 1);
+    shm_block_index_append(&index->writer, NULL, index->rows, index->rows + 1);
+    index->rows++;
+    assert_int_equal(index->blocks[SEGMENT_BLOCKS - 1].payments[0], SHM_BLOCK_ROWS - 1);
+    assert_int_equal(index->segments[0].payments[0], SEGMENT_ROWS - 1);
+    assert_int_equal(index->segments[0].highest_us, SEGMENT_ROWS - 2);
+    append(index, 2);
+    assert_int_equal(index->writer.open_slice.payments[0], 1);
+    assert_int_equal(index->writer.open_slice.lowest_us, SEGMENT_ROWS);
+}
+
+static void places_are_used_again(void **state)
+{
+    struct index *index = *state;
+    while (index->rows < 2 * SEGMENT_ROWS)
+        append(index, 1);
+    struct shm_block second = index->segments[1];
+    while (index->rows < 3 * SEGMENT_ROWS)
+        append(index, 1);
+    assert_int_equal(index->segments[0].lowest_us, 2 * SEGMENT_ROWS);
+    assert_int_equal(index->segments[0].highest_us, 3 * SEGMENT_ROWS - 1);
+    assert_int_equal(index->blocks[0].lowest_us, 2 * SEGMENT_ROWS);
+    assert_memory_equal(&index->segments[1], &second, sizeof second);
+    struct shm_block copy;
+    shm_block_copy(&copy, &index->segments[1]);
+    assert_memory_equal(&copy, &second, sizeof second);
 }
 
 int main(void)
@@ -167,7 +248,11 @@ int main(void)
         cmocka_unit_test(sums_pass_64_bits),
         TEST(an_entry_is_written_with_the_last_row),
         TEST(an_escape_across_the_edge_is_of_the_block_it_begins_in),
-        TEST(a_superblock_is_written_with_its_last_block),
+        TEST(a_slice_is_written_with_its_last_row),
+        TEST(a_group_is_written_with_its_last_block),
+        TEST(a_segment_is_written_with_its_last_block),
+        TEST(a_filler_completes_and_counts_nothing),
+        TEST(places_are_used_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,20 +11,14 @@
 
 #include "shm/shm_ledger.h"
 #include "shm/shm_ring.h"
+#include "test/unit/ledger_double.h"
 #include "test/unit/shm_fixture.h"
 
-#define MAX_CENTS INT64_C(10000000000000)
-#define BASE_MS   INT64_C(1700000000000)
+#define BASE_MS INT64_C(1700000000000)
 
 static const struct shm_window always = {INT64_MIN, INT64_MAX};
 
 /* -------------------------------------------------------------------- rows */
-
-static bool rows_equal(const struct shm_row *a, const struct shm_row *b)
-{
-    return a->processor == b->processor && a->amount_cents == b->amount_cents &&
-           a->requested_at_us == b->requested_at_us;
-}
 
 static void rows_come_back_as_they_went(void **state)
 {
@@ -42,12 +36,12 @@ static void rows_come_back_as_they_went(void **state)
         {1990, base_us - 1000, 2},
         {1990, base_us + 1, 2},
         {1990, base_us - 1, 2},
-        {MAX_CENTS, base_us, 2},
+        {LEDGER_DOUBLE_MAX_CENTS, base_us, 2},
         {1, 0, 2},
         {1, -1, 2},
         {1, -1001, 2},
         {1, -(INT64_C(1) << 61), 2},
-        {MAX_CENTS, (INT64_C(1) << 61) - 1, 2},
+        {LEDGER_DOUBLE_MAX_CENTS, (INT64_C(1) << 61) - 1, 2},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         for (unsigned processor = 0; processor < SHM_PROCESSORS; processor++) {
@@ -56,7 +50,7 @@ static void rows_come_back_as_they_went(void **state)
             assert_int_equal(shm_ledger_pack(words, &in, BASE_MS), rows[i].words);
             assert_int_not_equal(words[0], 0);
             assert_int_equal(shm_ledger_unpack(&out, words, BASE_MS), rows[i].words);
-            assert_true(rows_equal(&out, &in));
+            assert_true(ledger_double_equal(&out, &in));
             if (rows[i].words == 2)
                 assert_int_equal(shm_ledger_unpack(&out, &words[1], BASE_MS), 0);
         }
@@ -72,7 +66,7 @@ static void random_rows_come_back(void **state)
                                       .processor = (unsigned)(shm_fixture_random(&random) & 1),
                                       .amount_cents = 1 + (int64_t)(shm_fixture_random(&random) >>
                                                                     (20 + i % 40)) %
-                                                              MAX_CENTS,
+                                                              LEDGER_DOUBLE_MAX_CENTS,
                                       .requested_at_us =
                                           BASE_MS * 1000 +
                                           (int64_t)(shm_fixture_random(&random) >> (10 + i % 30)) *
@@ -84,7 +78,7 @@ static void random_rows_come_back(void **state)
             in.requested_at_us /= 1024;
         unsigned count = shm_ledger_pack(words, &in, BASE_MS);
         assert_int_equal(shm_ledger_unpack(&out, words, BASE_MS), count);
-        assert_true(rows_equal(&out, &in));
+        assert_true(ledger_double_equal(&out, &in));
     }
 }
 
@@ -139,152 +133,36 @@ static void what_no_row_can_hold_hits_check(void **state)
 
 /* --------------------------------------------------- a ledger and its double */
 
-/* What was written, kept plainly, to sum it up the slow way. */
-struct expected {
-    struct shm_row *rows;
-    uint64_t *numbers; /* of each row's first word */
-    size_t count, room;
-};
-
-static void append(struct shm_ledger_writer *writer, struct expected *expected,
-                   const struct shm_row *row)
-{
-    if (expected->count == expected->room) {
-        expected->room = expected->room ? expected->room * 2 : 1024;
-        expected->rows = realloc(expected->rows, expected->room * sizeof *expected->rows);
-        expected->numbers = realloc(expected->numbers, expected->room * sizeof(uint64_t));
-        assert_true(expected->rows && expected->numbers);
-    }
-    expected->rows[expected->count] = *row;
-    expected->numbers[expected->count++] = writer->row_count;
-    shm_ledger_write(writer, row);
-    shm_ledger_publish(writer);
-}
-
-static void forget(struct expected *expected)
-{
-    free(expected->rows);
-    free(expected->numbers);
-    *expected = (struct expected){0};
-}
-
-static void add_expected(struct shm_totals *totals, const struct expected *expected,
-                         uint64_t first_row, const struct shm_window *window)
-{
-    for (size_t i = 0; i < expected->count; i++) {
-        const struct shm_row *row = &expected->rows[i];
-        if (expected->numbers[i] < first_row || row->requested_at_us < window->from_us ||
-            row->requested_at_us > window->to_us)
-            continue;
-        totals->payments[row->processor]++;
-        totals->sum_cents[row->processor] += (unsigned __int128)row->amount_cents;
-    }
-}
-
-static bool totals_equal(const struct shm_totals *a, const struct shm_totals *b)
-{
-    return a->payments[0] == b->payments[0] && a->payments[1] == b->payments[1] &&
-           a->sum_cents[0] == b->sum_cents[0] && a->sum_cents[1] == b->sum_cents[1];
-}
-
-/* Rows as they come: times nearly in order, some late by much, one in
- * `escape_every` (0: none) needing two words for one of the three reasons. */
-static struct shm_row random_row(const struct shm_region *region, uint64_t *random, uint64_t n,
-                                 unsigned escape_every)
-{
-    int64_t ms =
-        region->created_at_ms + (int64_t)(n / 10) + (int64_t)(shm_fixture_random(random) % 50);
-    if (shm_fixture_random(random) % 1000 == 0)
-        ms -= 30000;
-    struct shm_row row = {
-        .processor = shm_fixture_random(random) % 4 == 0,
-        .amount_cents = 1 + (int64_t)(shm_fixture_random(random) % 1000000),
-        .requested_at_us = ms * 1000,
-    };
-    if (escape_every == 0 || shm_fixture_random(random) % escape_every)
-        return row;
-    uint64_t reason = shm_fixture_random(random) % 3;
-    if (reason == 0)
-        row.amount_cents = MAX_CENTS - (int64_t)(n % 1000);
-    else if (reason == 1)
-        row.requested_at_us += 1 + (int64_t)(shm_fixture_random(random) % 999);
-    else
-        row.requested_at_us -= INT64_C(100000000000); /* before the base */
-    return row;
-}
-
-static struct shm_window random_window(const struct shm_region *region, uint64_t *random,
-                                       uint64_t count)
-{
-    int64_t span_us = (int64_t)count * 100 + 100000;
-    int64_t start = region->created_at_ms * 1000 - 50000;
-    int64_t from = start + (int64_t)(shm_fixture_random(random) % (uint64_t)span_us);
-    int64_t to = from + (int64_t)(shm_fixture_random(random) % (uint64_t)span_us);
-    switch (shm_fixture_random(random) % 8) {
-    case 0:
-        return (struct shm_window){INT64_MIN, to};
-    case 1:
-        return (struct shm_window){from, INT64_MAX};
-    case 2:
-        return (struct shm_window){to, from}; /* empty, unless both are one */
-    case 3: /* whole milliseconds, where rows lie exactly on the edges */
-        return (struct shm_window){from / 1000 * 1000, to / 1000 * 1000};
-    case 4:
-        return (struct shm_window){from, from + (int64_t)(shm_fixture_random(random) % 3000)};
-    default:
-        return (struct shm_window){from, to};
-    }
-}
-
-static void compare_windows(struct shm_fixture *f, const struct expected expected[2],
-                            uint64_t *random, int windows)
-{
-    for (int i = 0; i <= windows; i++) {
-        struct shm_window window =
-            i == 0 ? always : random_window(&f->region, random, expected[0].count);
-        struct shm_totals right = {0}, sum;
-        for (unsigned lane = 0; lane < 2; lane++)
-            add_expected(&right, &expected[lane],
-                         atomic_load(&shm_region_lane(&f->region, lane)->first_row), &window);
-        assert_int_equal(shm_ledger_sum(&f->region, &window, &sum), STATUS_OK);
-        if (!totals_equal(&sum, &right))
-            fail_msg("window %lld..%lld: %llu + %llu payments, expected %llu + %llu",
-                     (long long)window.from_us, (long long)window.to_us,
-                     (unsigned long long)sum.payments[0], (unsigned long long)sum.payments[1],
-                     (unsigned long long)right.payments[0], (unsigned long long)right.payments[1]);
-    }
-}
-
 static void sums_are_those_of_the_rows(void **state)
 {
     struct shm_fixture *f = *state;
     uint64_t random = shm_fixture_seed();
     const unsigned escapes[2] = {50, 3};
     struct shm_ledger_writer writers[2];
-    struct expected expected[2] = {{0}};
+    struct ledger_double expected[2] = {{0}};
     for (unsigned lane = 0; lane < 2; lane++)
         shm_ledger_writer_open(&writers[lane], &f->region, lane);
-    compare_windows(f, expected, &random, 3); /* nothing yet */
+    ledger_double_compare(&f->region, expected, &random, 3); /* nothing yet */
     for (int step = 0; step < 60; step++) {
         for (unsigned lane = 0; lane < 2; lane++) {
             uint64_t some = shm_fixture_random(&random) % 400;
             while (some-- > 0 && shm_ledger_rows_left(&writers[lane]) >= 2) {
                 struct shm_row row =
-                    random_row(&f->region, &random, expected[lane].count, escapes[lane]);
-                append(&writers[lane], &expected[lane], &row);
+                    ledger_double_row(&f->region, &random, expected[lane].count, escapes[lane]);
+                ledger_double_append(&expected[lane], &writers[lane], &row);
             }
             if (step % 7 == 0) /* a new owner goes on */
                 shm_ledger_writer_open(&writers[lane], &f->region, lane);
         }
-        compare_windows(f, expected, &random, 10);
+        ledger_double_compare(&f->region, expected, &random, 10);
     }
     for (unsigned lane = 0; lane < 2; lane++) {
         for (size_t i = 0; i < expected[lane].count; i++) {
             struct shm_row row = {0};
             assert_true(shm_ledger_read(&f->region, lane, expected[lane].numbers[i], &row));
-            assert_true(rows_equal(&row, &expected[lane].rows[i]));
+            assert_true(ledger_double_equal(&row, &expected[lane].rows[i]));
         }
-        forget(&expected[lane]);
+        ledger_double_forget(&expected[lane]);
     }
 }
 
@@ -293,25 +171,25 @@ static void edges_are_inclusive(void **state)
 {
     struct shm_fixture *f = *state;
     struct shm_ledger_writer writer;
-    struct expected expected = {0};
+    struct ledger_double expected = {0};
     const int64_t us = f->region.created_at_ms * 1000;
     const int64_t times[] = {us, us + 1};
     shm_ledger_writer_open(&writer, &f->region, 0);
     for (size_t i = 0; i < 2; i++) { /* a plain row, and an escape one microsecond later */
         struct shm_row row = {0, 100, times[i]};
-        append(&writer, &expected, &row);
+        ledger_double_append(&expected, &writer, &row);
     }
     for (int64_t from = us - 1001; from <= us + 1001;
          from += 1 + (from < us - 2 || from > us + 2) * 99) {
         for (int64_t to = us - 1001; to <= us + 1001; to += 1 + (to < us - 2 || to > us + 2) * 99) {
             struct shm_window window = {from, to};
             struct shm_totals right = {0}, sum;
-            add_expected(&right, &expected, 0, &window);
+            ledger_double_sum(&expected, 0, &window, &right);
             assert_int_equal(shm_ledger_sum(&f->region, &window, &sum), STATUS_OK);
-            assert_true(totals_equal(&sum, &right));
+            assert_true(ledger_double_totals_equal(&sum, &right));
         }
     }
-    forget(&expected);
+    ledger_double_forget(&expected);
 }
 
 /* Every way an escape can lie across the edge of a block, in every kind of reading. */
@@ -319,23 +197,23 @@ static void escapes_across_the_edges_of_blocks(void **state)
 {
     struct shm_fixture *f = *state;
     uint64_t random = shm_fixture_seed();
-    struct expected expected[2] = {{0}};
+    struct ledger_double expected[2] = {{0}};
     struct shm_ledger_writer writer;
     shm_ledger_writer_open(&writer, &f->region, 0);
     for (uint64_t block = 1; block <= 3; block++) {
         while (writer.row_count < block * SHM_BLOCK_ROWS - 1) {
-            struct shm_row row = random_row(&f->region, &random, expected[0].count, 0);
-            append(&writer, &expected[0], &row);
+            struct shm_row row = ledger_double_row(&f->region, &random, expected[0].count, 0);
+            ledger_double_append(&expected[0], &writer, &row);
         }
-        struct shm_row across = random_row(&f->region, &random, expected[0].count, 1);
-        append(&writer, &expected[0], &across);
+        struct shm_row across = ledger_double_row(&f->region, &random, expected[0].count, 1);
+        ledger_double_append(&expected[0], &writer, &across);
         assert_int_equal(writer.row_count, block * SHM_BLOCK_ROWS + 1);
-        compare_windows(f, expected, &random, 50);
+        ledger_double_compare(&f->region, expected, &random, 50);
         shm_ledger_writer_open(&writer, &f->region, 0);
         assert_int_equal(writer.index.open_block.payments[0], 0);
         assert_int_equal(writer.index.open_block.payments[1], 0);
     }
-    forget(&expected[0]);
+    ledger_double_forget(&expected[0]);
 }
 
 /* ------------------------------------------------------------------- purges */
@@ -353,7 +231,7 @@ static void purged_rows_do_not_count(void **state)
     struct shm_fixture *f = *state;
     uint64_t random = shm_fixture_seed();
     struct shm_ledger_writer writers[2];
-    struct expected expected[2] = {{0}};
+    struct ledger_double expected[2] = {{0}};
     for (unsigned lane = 0; lane < 2; lane++)
         shm_ledger_writer_open(&writers[lane], &f->region, lane);
     for (uint64_t generation = 1; generation <= 12; generation++) {
@@ -362,18 +240,19 @@ static void purged_rows_do_not_count(void **state)
              * across an edge. */
             uint64_t some = shm_fixture_random(&random) % 1500;
             while (some-- > 0 && shm_ledger_rows_left(&writers[lane]) >= 2) {
-                struct shm_row row = random_row(&f->region, &random, expected[lane].count, 9);
-                append(&writers[lane], &expected[lane], &row);
+                struct shm_row row =
+                    ledger_double_row(&f->region, &random, expected[lane].count, 9);
+                ledger_double_append(&expected[lane], &writers[lane], &row);
             }
         }
-        compare_windows(f, expected, &random, 20);
+        ledger_double_compare(&f->region, expected, &random, 20);
         atomic_store(&shm_region_purge(&f->region)->generation, generation);
         for (unsigned lane = 0; lane < 2; lane++)
             purge_lane(f, lane, generation);
-        compare_windows(f, expected, &random, 2);
+        ledger_double_compare(&f->region, expected, &random, 2);
     }
     for (unsigned lane = 0; lane < 2; lane++)
-        forget(&expected[lane]);
+        ledger_double_forget(&expected[lane]);
 }
 
 static void a_lane_that_has_not_purged_counts_nothing(void **state)
@@ -432,7 +311,7 @@ static void a_row_counts_from_its_publication_on(void **state)
     struct shm_fixture *f = *state;
     struct shm_ledger_writer writer;
     struct shm_totals sum;
-    struct shm_row row = {0, MAX_CENTS, f->region.created_at_ms * 1000}, read = {0};
+    struct shm_row row = {0, LEDGER_DOUBLE_MAX_CENTS, f->region.created_at_ms * 1000}, read = {0};
     shm_ledger_writer_open(&writer, &f->region, 0);
     uint64_t left = shm_ledger_rows_left(&writer);
     shm_ledger_write(&writer, &row);
@@ -504,36 +383,37 @@ static void the_last_row_of_the_ledger_counts(void **state)
 static int setup_large(void **state)
 {
     struct shm_geometry geometry = shm_fixture_geometry();
-    geometry.ledger_rows = 3 * (uint32_t)SHM_SUPERBLOCK_ROWS;
+    geometry.ledger_segment_rows = SHM_SEGMENT_ROWS_MAX;
+    geometry.ledger_rows = 3 * SHM_SEGMENT_ROWS_MAX;
     shm_fixture_setup_nameless(state);
     shm_fixture_create(*state, &geometry);
     return 0;
 }
 
-/* Superblocks, and sums beyond int64. */
+/* Segments, and sums beyond int64. */
 static void large_ledgers_are_summed_exactly(void **state)
 {
     struct shm_fixture *f = *state;
     uint64_t random = shm_fixture_seed();
     struct shm_ledger_writer writer;
-    struct expected expected[2] = {{0}};
+    struct ledger_double expected[2] = {{0}};
     shm_ledger_writer_open(&writer, &f->region, 0);
     while (shm_ledger_rows_left(&writer) > 5000) {
-        struct shm_row row = random_row(&f->region, &random, expected[0].count, 20);
+        struct shm_row row = ledger_double_row(&f->region, &random, expected[0].count, 20);
         if (expected[0].count % 4 != 0)
-            row.amount_cents = MAX_CENTS;
-        append(&writer, &expected[0], &row);
+            row.amount_cents = LEDGER_DOUBLE_MAX_CENTS;
+        ledger_double_append(&expected[0], &writer, &row);
         if (expected[0].count % 700000 == 0)
             shm_ledger_writer_open(&writer, &f->region, 0);
     }
     struct shm_totals sum;
     assert_int_equal(shm_ledger_sum(&f->region, &always, &sum), STATUS_OK);
     assert_true(sum.sum_cents[0] > INT64_MAX);
-    compare_windows(f, expected, &random, 40);
+    ledger_double_compare(&f->region, expected, &random, 40);
     atomic_store(&shm_region_lane(&f->region, 0)->first_row,
                  expected[0].numbers[expected[0].count / 3]);
-    compare_windows(f, expected, &random, 20);
-    forget(&expected[0]);
+    ledger_double_compare(&f->region, expected, &random, 20);
+    ledger_double_forget(&expected[0]);
 }
 
 /* ------------------------------------------------------------ while it moves */
@@ -615,7 +495,7 @@ static void a_killed_owner_leaves_a_ledger_that_adds_up(void **state)
             right.sum_cents[row.processor] += (unsigned __int128)row.amount_cents;
         }
         assert_int_equal(shm_ledger_sum(&f->region, &always, &sum), STATUS_OK);
-        assert_true(totals_equal(&sum, &right));
+        assert_true(ledger_double_totals_equal(&sum, &right));
         struct shm_ledger_writer writer;
         shm_ledger_writer_open(&writer, &f->region, 0);
         assert_int_equal(writer.row_count, count);

@@ -54,7 +54,7 @@ static int by_start(const void *left, const void *right)
 static void places_do_not_overlap(void **state)
 {
     (void)state;
-    struct shm_geometry g = {3, 5, 128, 1000, 3 * SHM_BLOCK_ROWS, 5000};
+    struct shm_geometry g = {3, 5, 128, 1000, 3 * SHM_BLOCK_ROWS, 5000, SHM_BLOCK_ROWS};
     struct shm_places p;
     assert_int_equal(shm_places_compute(&p, &g, NULL), STATUS_OK);
     uint64_t n = 0;
@@ -84,8 +84,10 @@ static void places_do_not_overlap(void **state)
             {p.index_next_offset, g.payment_slots * sizeof(uint32_t)},
             {p.filter_offset[0], p.filter_lines * SHM_CACHE_LINE_SIZE},
             {p.filter_offset[1], p.filter_lines * SHM_CACHE_LINE_SIZE},
+            {p.slices_offset, p.slice_count * sizeof(struct shm_block)},
             {p.blocks_offset, p.block_count * sizeof(struct shm_block)},
-            {p.superblocks_offset, p.superblock_count * sizeof(struct shm_block)},
+            {p.groups_offset, p.group_count * sizeof(struct shm_block)},
+            {p.segments_offset, p.segment_count * sizeof(struct shm_block)},
             {p.rows_offset, g.ledger_rows * sizeof(uint64_t)},
         };
         for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
@@ -100,10 +102,25 @@ static void places_do_not_overlap(void **state)
     assert_true(p.filter_lines * UINT64_C(512) >= g.horizon_payments * UINT64_C(16));
 }
 
+/* What nobody chose divides the ledger, and is as long as it may be. */
+static void segments_suit_the_ledger(void **state)
+{
+    static const struct {
+        uint32_t blocks, segment_blocks;
+    } cases[] = {
+        {1, 1},   {2, 1},    {3, 1},    {4, 1},      {7, 1},    {8, 2},       {12, 3},
+        {64, 16}, {256, 64}, {1021, 1}, {1024, 256}, {1028, 4}, {32768, 256}, {524288, 256},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        assert_int_equal(shm_places_segment_rows(cases[i].blocks * SHM_BLOCK_ROWS),
+                         cases[i].segment_blocks * SHM_BLOCK_ROWS);
+}
+
 static void places_name_the_setting(void **state)
 {
     (void)state;
-    const struct shm_geometry good = {1, 1, 64, 64, SHM_BLOCK_ROWS, 64};
+    const struct shm_geometry good = {1, 1, 64, 64, 4 * SHM_BLOCK_ROWS, 64, 2 * SHM_BLOCK_ROWS};
     const struct {
         size_t field;
         uint32_t value;
@@ -123,6 +140,16 @@ static void places_name_the_setting(void **state)
         {offsetof(struct shm_geometry, ledger_rows), 2147483648u + 4096, "PAYRING_LEDGER_ROWS"},
         {offsetof(struct shm_geometry, horizon_payments), 0, "PAYRING_HORIZON_PAYMENTS"},
         {offsetof(struct shm_geometry, horizon_payments), 268435457, "PAYRING_HORIZON_PAYMENTS"},
+        {offsetof(struct shm_geometry, ledger_segment_rows), 0, "PAYRING_LEDGER_SEGMENT_ROWS"},
+        {offsetof(struct shm_geometry, ledger_segment_rows), 4097, "PAYRING_LEDGER_SEGMENT_ROWS"},
+        {offsetof(struct shm_geometry, ledger_segment_rows), 3 * SHM_BLOCK_ROWS,
+         "PAYRING_LEDGER_SEGMENT_ROWS"},
+        {offsetof(struct shm_geometry, ledger_segment_rows), 8 * SHM_BLOCK_ROWS,
+         "PAYRING_LEDGER_SEGMENT_ROWS"},
+        {offsetof(struct shm_geometry, ledger_segment_rows), 257 * SHM_BLOCK_ROWS,
+         "PAYRING_LEDGER_SEGMENT_ROWS"},
+        /* whole segments, but more than a summary should walk over */
+        {offsetof(struct shm_geometry, ledger_rows), 8194 * SHM_BLOCK_ROWS, "PAYRING_LEDGER_ROWS"},
     };
     struct shm_places places;
     assert_int_equal(shm_places_compute(&places, &good, NULL), STATUS_OK);
@@ -138,7 +165,8 @@ static void places_name_the_setting(void **state)
 static void the_largest_geometry_has_places(void **state)
 {
     (void)state;
-    struct shm_geometry g = {16, 16, 1048576, 4194304, 2147483648u, 268435456};
+    struct shm_geometry g = {
+        16, 16, 1048576, 4194304, 2147483648u, 268435456, SHM_SEGMENT_ROWS_MAX};
     struct shm_places p;
     assert_int_equal(shm_places_compute(&p, &g, NULL), STATUS_OK);
     assert_int_equal(p.lane_stride % SHM_PAGE_SIZE, 0);
@@ -210,7 +238,8 @@ static void bad_names_are_refused(void **state)
 static void a_full_tmpfs_is_a_sentence(void **state)
 {
     struct shm_fixture *f = *state;
-    struct shm_geometry huge = {16, 16, 1048576, 4194304, 2147483648u, 268435456};
+    struct shm_geometry huge = {
+        16, 16, 1048576, 4194304, 2147483648u, 268435456, SHM_SEGMENT_ROWS_MAX};
     struct shm_places places;
     struct statvfs room;
     assert_int_equal(shm_places_compute(&places, &huge, NULL), STATUS_OK);
@@ -618,6 +647,7 @@ int main(void)
     cmocka_unit_test_setup_teardown(test, shm_fixture_setup_nameless, shm_fixture_teardown)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(places_do_not_overlap),
+        cmocka_unit_test(segments_suit_the_ledger),
         cmocka_unit_test(places_name_the_setting),
         cmocka_unit_test(the_largest_geometry_has_places),
         SHM_FIXTURE_TEST(a_new_region_is_ready),

@@ -24,6 +24,11 @@ static char *said_by(struct shm_fixture *f, void (*show)(const struct shm_region
     return text;
 }
 
+static void list_rows(const struct shm_region *region, FILE *out)
+{
+    assert_int_equal(shm_show_rows(region, out, NULL), STATUS_OK);
+}
+
 static void list_records(const struct shm_region *region, FILE *out)
 {
     assert_int_equal(shm_show_records(region, out), 0);
@@ -114,6 +119,7 @@ static void counters_have_names_and_meanings(void **state)
     for (unsigned i = 0; i < SHM_LANE_COUNTER_COUNT; i++)
         assert_true(shm_lane_counter_texts[i].name[0] && shm_lane_counter_texts[i].meaning[0]);
     assert_string_equal(shm_lane_counter_texts[SHM_LANE_COUNTER_sleeps].name, "sleeps");
+    assert_string_equal(shm_lane_counter_texts[SHM_LANE_COUNTER_filings].name, "filings");
 }
 
 static void put(struct shm_fixture *f, uint32_t record, enum payment_state payment_state,
@@ -160,14 +166,14 @@ static void rows_are_listed(void **state)
         shm_ledger_write(&writer, &rows[i]);
         shm_ledger_publish(&writer);
     }
-    char *text = said_by(f, shm_show_rows);
+    char *text = said_by(f, list_rows);
     snprintf(wanted, sizeof wanted,
              "1\t0\tdefault\t1\t5\n1\t2\tfallback\t2\t%lld\n1\t3\tdefault\t3\t-7\n",
              (long long)f->region.created_at_ms * 1000);
     assert_string_equal(text, wanted);
     free(text);
     atomic_store(&shm_region_lane(&f->region, 1)->first_row, 3); /* purged below */
-    text = said_by(f, shm_show_rows);
+    text = said_by(f, list_rows);
     assert_string_equal(text, "1\t3\tdefault\t3\t-7\n");
     free(text);
 }

@@ -547,11 +547,16 @@ void race_fence(int order)
     struct race_party *p = me();
     if (!lie_is(LIE_NO_FENCE)) {
         race_say("    %s: fence (%s)\n", now.scenario->party[run.party], order_name(order));
-        CHECK(order == memory_order_seq_cst);
-        join(p->view, p->acquired);
-        join(p->view, run.state->fenced);
-        memcpy(run.state->fenced, p->view, sizeof p->view);
-        memcpy(p->released, p->view, sizeof p->view);
+        CHECK(order == memory_order_seq_cst || order == memory_order_acquire ||
+              order == memory_order_release);
+        if (order != memory_order_release)
+            join(p->view, p->acquired);
+        if (order == memory_order_seq_cst) {
+            join(p->view, run.state->fenced);
+            memcpy(run.state->fenced, p->view, sizeof p->view);
+        }
+        if (order != memory_order_acquire)
+            memcpy(p->released, p->view, sizeof p->view);
     }
     note(0);
 }

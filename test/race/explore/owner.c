@@ -34,7 +34,7 @@ static void visit(struct race_owner *me)
     shm_payments_owner_get(&me->memory.payments, slot, &record);
     if (record.state == PAYMENT_FREE)
         return;
-    if (record.row_name && shm_ledger_read(&race_region, 0, record.row_name - 1, &row)) {
+    if (shm_ledger_read_named(&race_region, 0, record.row_name, &row)) {
         event.row_published = true;
         event.processor = row.processor;
         event.stored_requested_at_us = row.requested_at_us;

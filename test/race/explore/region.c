@@ -21,6 +21,7 @@ void race_region_make(const struct race_region_shape *shape)
                      .ring_slots = shape->ring_slots,
                      .payment_slots = shape->payment_slots,
                      .ledger_rows = (uint32_t)shape->ledger_rows,
+                     .ledger_segment_rows = (uint32_t)shape->ledger_rows,
                      .horizon_payments = 64},
         .places = {.api_offset = API * page,
                    .api_stride = 2 * page,
@@ -33,8 +34,12 @@ void race_region_make(const struct race_region_shape *shape)
                    .index_next_offset = page + 1024,
                    .filter_offset = {2 * page, 3 * page},
                    .blocks_offset = 4 * page,
-                   .superblocks_offset = 5 * page,
+                   .segments_offset = 5 * page,
                    .rows_offset = 6 * page,
+                   .slices_offset = 20 * page,
+                   .slice_count = SHM_BLOCK_ROWS / SHM_SLICE_ROWS + 1,
+                   .block_count = 2,
+                   .segment_count = 1,
                    .index_heads = shape->index_heads,
                    .filter_lines = 1},
     };
@@ -49,6 +54,8 @@ void race_region_make(const struct race_region_shape *shape)
         race_ignore(lane->counters, sizeof lane->counters);
         race_ignore(&lane->presence, sizeof lane->presence);
         race_ignore(&lane->filter, sizeof lane->filter);
+        race_ignore(&lane->segments_filed, sizeof lane->segments_filed); /* nothing is filed here */
+        race_ignore(&lane->segments_dropped, sizeof lane->segments_dropped);
         race_ignore(shm_region_filter(&race_region, n, 0), 64);
         race_ignore(shm_region_filter(&race_region, n, 1), 64);
     }

@@ -24,6 +24,19 @@ static struct shm_row row_of(unsigned n)
                             .requested_at_us = 1000000 + 1000 * (int64_t)n};
 }
 
+/* The entries of the slices that the rows which are there fill; nobody changes them any more. */
+static void fill_slices(unsigned rows)
+{
+    struct shm_block *slices = shm_region_slices(&race_region, 0);
+    unsigned full = rows / SHM_SLICE_ROWS;
+    for (unsigned slice = 0; slice < full; slice++) {
+        shm_block_clear(&slices[slice]);
+        for (unsigned i = 0; i < SHM_SLICE_ROWS; i++)
+            shm_block_add_row(&slices[slice], &(struct shm_row){0, 1, 1000000});
+    }
+    race_ignore(slices, full * sizeof *slices);
+}
+
 /* parameters.slots rows of a cent each are there. */
 static void setup(const struct race_parameters *p)
 {
@@ -35,12 +48,15 @@ static void setup(const struct race_parameters *p)
     uint64_t *rows = shm_region_rows(&race_region, 0);
     for (unsigned i = 0; i < p->slots; i++)
         (void)shm_ledger_pack(&rows[i], &(struct shm_row){0, 1, 1000000}, 0);
+    fill_slices(p->slots);
     atomic_init(&shm_region_lane(&race_region, 0)->row_count, p->slots);
     race_written_by(OWNER);
     race_add_lane(0);
     race_add_rows(0, p->slots, p->entries + 1);
     race_add_plain(shm_region_blocks(&race_region, 0), sizeof(struct shm_block), RACE_BLOCK,
                    "block 0");
+    race_add_plain(&shm_region_slices(&race_region, 0)[p->slots / SHM_SLICE_ROWS],
+                   sizeof(struct shm_block), RACE_BLOCK, "the open slice");
     race_written_by(RACE_NOBODY);
     race_add(&shm_region_purge(&race_region)->generation, 8, RACE_GENERATION, "generation");
     race_start_over_at(READER, RACE_GENERATION, 3);

@@ -74,10 +74,11 @@ static void need(enum status status, const char *what)
 
 /* ------------------------------------------------------------------------- a region */
 
-/* Rounds of few blocks, and now and then one that completes a superblock. */
+/* Rounds of few blocks, and now and then one that completes a segment of the longest. */
 static uint32_t choose_rows(void)
 {
-    return SHM_BLOCK_ROWS * (chance(6) == 0 ? SHM_SUPERBLOCK_BLOCKS + 4 : 4 + (uint32_t)chance(60));
+    return SHM_BLOCK_ROWS *
+           (chance(6) == 0 ? 2 * SHM_SEGMENT_BLOCKS_MAX : 4 + (uint32_t)chance(60));
 }
 
 static void create(void)
@@ -87,6 +88,8 @@ static void create(void)
                                     .ring_slots = SHM_RING_SLOTS_MIN,
                                     .payment_slots = SHM_PAYMENT_SLOTS_MIN,
                                     .ledger_rows = choose_rows()};
+    if (geometry.ledger_rows > SHM_SEGMENT_ROWS_MAX)
+        geometry.ledger_segment_rows = SHM_SEGMENT_ROWS_MAX;
     geometry.horizon_payments = 2 * geometry.ledger_rows; /* nothing is forgotten in a round */
     uint64_t numbers_max = geometry.ledger_rows;
     now.size = sizeof *now.hammer + HAMMER_APIS * numbers_max;

@@ -244,8 +244,7 @@ static void visit(struct owner *owner, uint32_t slot)
     shm_payments_owner_get(&owner->memory.payments, slot, &record);
     if (record.state == PAYMENT_FREE)
         return;
-    if (record.row_name &&
-        shm_ledger_read(owner->party->region, HAMMER_LANE, record.row_name - 1, &row)) {
+    if (shm_ledger_read_named(owner->party->region, HAMMER_LANE, record.row_name, &row)) {
         event.row_published = true;
         event.processor = row.processor;
         event.stored_requested_at_us = row.requested_at_us;

@@ -89,14 +89,14 @@ struct reader {
 static void check_row(const struct reader *reader, const struct shm_payment_snapshot *s)
 {
     struct shm_row row;
-    if (s->row_name == 0 ||
-        !shm_ledger_read(reader->party->region, HAMMER_LANE, s->row_name - 1, &row))
+    if (!shm_ledger_read_named(reader->party->region, HAMMER_LANE, s->row_name, &row))
         hammer_fail(reader->party->hammer, "SETTLED, but its row %" PRIu32 " is not published",
                     s->row_name);
     if (row.amount_cents != s->amount_cents || row.processor != s->processor ||
         row.requested_at_us != s->requested_at_us)
-        hammer_fail(reader->party->hammer, "row %" PRIu32 " is not that of payment %" PRIu64,
-                    s->row_name - 1, s->id.lo);
+        hammer_fail(reader->party->hammer,
+                    "the row named %" PRIu32 " is not that of payment %" PRIu64, s->row_name,
+                    s->id.lo);
 }
 
 static void check_record(const struct reader *reader, const struct shm_payment_snapshot *s)

@@ -1,5 +1,5 @@
 #define _GNU_SOURCE /* SOCK_CLOEXEC */
-#include "api/service_notify.h"
+#include "common/service_notify.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -26,4 +26,14 @@ void service_notify(const char *message)
                  (const struct sockaddr *)&address,
                  (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length));
     close(fd);
+}
+
+void service_notify_alive(void)
+{
+    const char *watched = getenv("WATCHDOG_PID");
+
+    if (getenv("WATCHDOG_USEC") == NULL)
+        return;
+    if (watched == NULL || strtol(watched, NULL, 10) == getpid())
+        service_notify("WATCHDOG=1");
 }

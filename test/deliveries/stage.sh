@@ -1,0 +1,148 @@
+# The stage of the plays of deliveries: engines instead of bare processes, the words of tap.sh, and
+# a few of the same meaning as in test/lib/cluster.sh.
+#
+#   description='What is true afterwards.'
+#   engine=docker          # or systemd
+#   . test/deliveries/stage.sh
+#
+# Where no engine can be started the whole play is skipped, with the reason. Everything lies in
+# $play_dir; what was started ends with the play, however that ends.
+
+. test/lib/tap.sh
+
+reason=$(test/deliveries/engine.sh why-not "${engine:?}" 2>"$play_dir/why-not.log")
+if [ -n "$reason" ]; then
+    rm -rf "$play_dir"
+    echo "1..0 # SKIP no $engine engine: $reason"
+    trap - EXIT
+    exit 0
+fi
+
+engine() { # VERB ARGUMENT...
+    local verb="$1"
+    shift
+    test/deliveries/engine.sh "$verb" "$play_dir" "$@"
+}
+
+# note TEXT: a figure for whoever reads.
+note() {
+    echo "# $*"
+}
+
+give_up() {
+    echo "# $*" >&2
+    tests_failed=$((tests_failed + 1))
+    exit 1
+}
+
+now_ms() {
+    date +%s%3N
+}
+
+# eventually SECONDS COMMAND...: try until it is true.
+eventually() {
+    local deadline=$(($(now_ms) + $1 * 1000))
+    shift
+    until "$@"; do
+        [ "$(now_ms)" -lt "$deadline" ] || return 1
+        sleep 0.1
+    done
+}
+
+has_ended() {
+    [ ! -d "/proc/$1" ]
+}
+
+# --- what a play of each engine defines -------------------------------------------------------
+#   net                    the words before a command that run it where the gateway's ports are
+#   ctl VERB...            payringctl beside the gateway
+#   default_at, fallback_at, gateway_at: HOST:PORT
+
+# load_start [poster options...]: until load_stop. A refused or broken off payment is sent again.
+load_start() {
+    # exec: the process id is the poster's.
+    (exec $net build/poster --target "$gateway_at" --connections 8 --retry --timeout-ms 5000 --seconds 900 --rate 200 \
+        --seed "$(now_ms)" "$@") >>"$play_dir/posted" 2>>"$play_dir/poster.log" &
+    poster=$!
+    eventually 20 load_runs || give_up "no load: $(cat "$play_dir/poster.log")"
+}
+
+load_runs() {
+    [ "$(accepted)" -gt "${accepted_before:-0}" ]
+}
+
+accepted() {
+    ctl show --plain 2>/dev/null | sed -n 's/^api.accepted //p' | grep . || echo 0
+}
+
+load_stop() {
+    kill -TERM "$poster"
+    wait "$poster"
+}
+
+# flows: payments are being accepted now.
+flows() {
+    accepted_before=$(accepted)
+    eventually 20 load_runs
+}
+
+admin() { # HOST:PORT METHOD PATH [BODY]
+    $net curl -sf --max-time 20 -X "$2" -d "${4:-}" -H 'X-Rinha-Token: 123' \
+        -H 'Content-Type: application/json' "http://$1/admin/$3"
+}
+
+books_agree() {
+    admin "$default_at" GET payments >"$play_dir/book.default" || return
+    admin "$fallback_at" GET payments >"$play_dir/book.fallback" || return
+    ctl list >"$play_dir/list" || return
+    ctl rows >"$play_dir/rows" || return
+    test/lib/compare-books --default "$play_dir/book.default" --fallback "$play_dir/book.fallback" \
+        --list "$play_dir/list" --rows "$play_dir/rows" --posted "$play_dir/posted" "$@"
+}
+
+books_agree_within() {
+    local seconds="$1"
+    shift
+    eventually "$seconds" books_agree "$@" >"$play_dir/differences" 2>&1 || books_agree "$@"
+}
+
+# post ID: one payment, through the balancer.
+post() {
+    local code
+    code=$($net curl -s -o /dev/null -w '%{http_code}' --max-time 5 -H 'Content-Type: application/json' \
+        -d "{\"correlationId\":\"$1\",\"amount\":19.90}" "http://$gateway_at/payments")
+    printf '%s\t19.90\t%s\n' "$1" "$code" >>"$play_dir/posted"
+    [ "$code" = 202 ]
+}
+
+new_id() {
+    cat /proc/sys/kernel/random/uuid
+}
+
+is_settled() { # ID
+    $net curl -s --max-time 5 "http://$gateway_at/payments/$1" | grep -q '"state":"settled"'
+}
+
+# kill_ours PID...: processes that this play started.
+kill_ours() {
+    for pid; do
+        kill "$pid" 2>/dev/null || continue
+        eventually 10 has_gone "$pid"
+    done
+}
+
+has_gone() {
+    case $(sed 's/.*) //; s/ .*//' "/proc/$1/stat" 2>/dev/null) in
+    '' | Z) ;;
+    *) false ;;
+    esac
+}
+
+curtain() {
+    trap '' INT TERM HUP
+    [ -z "${poster:-}" ] || kill "$poster" 2>/dev/null
+    leave >"$play_dir/leave.log" 2>&1
+    play_succeeded || { echo "logs: $play_dir" && tail -n 30 "$play_dir"/*.log; } | sed 's/^/# /' >&2
+    if play_succeeded; then rm -rf "$play_dir"; else rm -rf "$play_dir/root"; fi
+}
+trap curtain EXIT
