@@ -74,8 +74,8 @@ API_ARCHIVES    = $(B)/libapi.a $(SHM_ARCHIVES)
 .PHONY: help
 help:
 	@echo 'make run            a whole gateway on port 9999 with two stand-in processors; Ctrl-C ends it'
-	@echo 'make test           everything: unit tests, the model, the stand-in, the cluster plays'
-	@echo 'make test-deliveries  docker-compose, systemd and the Debian package on engines (root, Debian 12)'
+	@echo 'make test           everything: unit tests, the model, the stand-in, the cluster plays, the deliveries'
+	@echo 'make test-deliveries docker-compose, systemd and the Debian package on engines (root, Debian 12)'
 	@echo 'make rinha          the public 60 s test against what make run has started (or RINHA_GATEWAY)'
 	@echo
 	@echo 'make all            the programs, tests and tools, in build/'

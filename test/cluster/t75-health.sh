@@ -16,7 +16,7 @@ says() {
     esac
 }
 health() {
-    build/payringctl health "$@"
+    "$build/payringctl" health "$@"
 }
 
 # --- keep -----------------------------------------------------------------------------------------
@@ -25,7 +25,7 @@ ok 'no region, no health'            says "$PAYRING_REGION" 1 health region
 ok 'nor lanes'                       says "$PAYRING_REGION" 1 health lanes
 export PAYRING_LEDGER_ROWS=262144 PAYRING_HORIZON_PAYMENTS=65536 PAYRING_API_SLOTS=2
 keep_start() {
-    build/payringctl keep >"$play_dir/keep.log" 2>&1 &
+    "$build/payringctl" keep >"$play_dir/keep.log" 2>&1 &
     keeper=$!
 }
 keep_start
@@ -37,13 +37,13 @@ is 'until it is told to stop: status' $? 0
 ok 'which leaves the region'         health region
 keep_start
 ok 'it keeps one that it finds'      eventually 10 grep -q "$PAYRING_REGION" "$play_dir/keep.log"
-ok 'it is not in the way of remove'  build/payringctl remove
+ok 'it is not in the way of remove'  "$build/payringctl" remove
 wait $keeper
 ok 'and then it ends, as a failure'  test $? -ne 0
 ok 'saying why'                      grep -q 'is gone' "$play_dir/keep.log"
-ok 'keep takes no other geometry'    build/payringctl create
-ok 'but says so'                     says PAYRING_LANES 1 env PAYRING_LANES=3 build/payringctl keep
-build/payringctl remove >"$play_dir/remove.log" 2>&1
+ok 'keep takes no other geometry'    "$build/payringctl" create
+ok 'but says so'                     says PAYRING_LANES 1 env PAYRING_LANES=3 "$build/payringctl" keep
+"$build/payringctl" remove >"$play_dir/remove.log" 2>&1
 
 # --- health ---------------------------------------------------------------------------------------
 

@@ -109,6 +109,7 @@ docker_up() {
     if docker_answers; then
         : >"$dir/docker.found"
     else
+        ip link show docker0 >/dev/null 2>&1 || : >"$dir/docker.bridge"
         export DOCKER_HOST="unix://$dir/docker.sock"
         setsid dockerd --data-root "$dir/docker-data" --exec-root "$dir/docker-exec" \
             --pidfile "$dir/docker.pid" -H "$DOCKER_HOST" --storage-driver=overlay2 \
@@ -130,7 +131,7 @@ docker_down() {
     grep -o " $dir[^ ]*" /proc/self/mounts | sort -r | while read -r mounted; do
         umount "$mounted"
     done
-    ip link del docker0 2>/dev/null
+    [ ! -e "$dir/docker.bridge" ] || ip link del docker0 2>/dev/null
     for controller in $controllers; do
         find "/sys/fs/cgroup/$controller/docker" -depth -type d -exec rmdir {} + 2>/dev/null
     done

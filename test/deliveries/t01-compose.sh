@@ -60,6 +60,12 @@ memory_kib() { # SERVICE: the most at once, or what it is where that is not kept
     done
 }
 
+# How often, and for how many ms in all, it had to wait because of its limit.
+throttled() {
+    awk '/^nr_throttled/ { n = $2 } /^throttled_time/ { ms = $2 / 1000000 } /^throttled_usec/ { ms = $2 / 1000 }
+        END { print n + 0, "times,", int(ms), "ms" }' "$(group_file "$1" cpu cpu.stat)"
+}
+
 leave() {
     compose logs --no-color --tail=200 >"$play_dir/containers.log" 2>&1
     compose down -v --remove-orphans --timeout $grace_s
@@ -108,11 +114,14 @@ for service in $services; do
     eval "cpu_before_$service=$(cpu_ms "$service")"
 done
 seconds=${PAYRING_RINHA_SECONDS:-20}
-ok "the public test in $seconds s"   build/rinha --seconds "$seconds" >"$play_dir/score"
+public_test() {
+    build/rinha --seconds "$seconds" >"$play_dir/score"
+}
+ok "the public test in $seconds s"   public_test
 sed 's/^/# /' "$play_dir/score"
 for service in $services; do
     eval "before=\$cpu_before_$service"
-    note "$service: $(($(cpu_ms "$service") - before)) ms of CPU, at most $(memory_kib "$service") KiB"
+    note "$service: $(($(cpu_ms "$service") - before)) ms of CPU, at most $(memory_kib "$service") KiB, held back $(throttled "$service")"
 done
 number() {
     grep -o "\"$1\": *[0-9]*" "$play_dir/score" | head -n 1 | tr -dc 0-9
