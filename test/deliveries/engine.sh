@@ -56,9 +56,10 @@ make_base() {
     local file="$bases/$1" made
     shift
     mkdir -p "$bases"
+    [ ! -e "$file" ] || return 0 # it comes whole, so whoever sees it needs no lock
     exec 9>"$bases/lock"
     flock 9
-    [ ! -e "$file" ] || return 0
+    [ ! -e "$file" ] || { exec 9>&- && return; }
     made=$(mktemp -d "${TMPDIR:-/tmp}/payring-base.XXXXXX") || return
     chmod 755 "$made" # it becomes a root directory, which is everybody's
     if "$@" "$made" >"$file.log" 2>&1 && tar -C "$made" -cf "$file.part" .; then
