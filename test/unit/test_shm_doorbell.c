@@ -11,6 +11,8 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 
 #include "common/clock.h"
@@ -259,6 +261,10 @@ static void one_sees_the_other(void **state)
 /* Long enough that only a lost wake-up takes it. */
 #define LOST_MS 1500
 
+/* For all of it, which takes a second: on a machine that has other things to do, many. A test that
+ * gives up while its other half goes on pulls the region away from under it. */
+#define DEADLINE_MS 120000
+
 struct hammer {
     struct shm_fixture *fixture;
     uint64_t count;
@@ -308,7 +314,7 @@ static unsigned sleep_and_take(struct hammer *hammer, uint64_t *sleeps)
     struct shm_ring_consumer ring;
     uint64_t taken = 0;
     unsigned lost = 0;
-    int64_t deadline = clock_monotonic_ms() + 20000;
+    int64_t deadline = clock_monotonic_ms() + DEADLINE_MS;
     int fd = shm_doorbell_listen(&hammer->fixture->region, 0, NULL);
     assert_true(fd >= 0);
     shm_ring_consumer_open(&ring, &hammer->fixture->region, 0, 0);
@@ -346,6 +352,7 @@ static void no_wake_up_is_lost_between_processes(void **state)
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* or a failure would wait for it for ever */
         hammer_pushes(&hammer);
         _exit(0);
     }
