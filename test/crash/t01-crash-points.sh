@@ -235,7 +235,8 @@ life() { # occasion point create-point remove-point
     processor default purge && processor fallback purge && rm -f "$play_dir"/posted*
     : >"$play_dir/posted"
     started_us=$(now_us)
-    [ "$1" != BLOCK ] || "$build/prefill" 0 $((4096 * 256 - 20)) || return
+    # Four segments of 65 blocks: the end of the third is near.
+    [ "$1" != BLOCK ] || "$build/prefill" 0 $((4096 * 195 - 20)) || return
     export PAYRING_LOOKUP_YOUNG_S=0
     [ "$1" != ADOPTED ] || PAYRING_LOOKUP_YOUNG_S=3600
     for name in api0 api1; do restart_process "$name"; done
@@ -271,7 +272,7 @@ not_known() {
 root=$PWD
 ok 'one that nobody brings about is found' not_known
 cluster_start --apis 2 --workers 1 PAYRING_RING_SLOTS=256 PAYRING_PAYMENT_SLOTS=64 \
-    PAYRING_LEDGER_ROWS=1060864 PAYRING_HORIZON_PAYMENTS=512 PAYRING_HORIZON_S=0 \
+    PAYRING_LEDGER_ROWS=1064960 PAYRING_HORIZON_PAYMENTS=512 PAYRING_HORIZON_S=0 \
     PAYRING_WORKER_LANES=2
 misbehave
 for run in load purge; do
