@@ -93,6 +93,7 @@ help:
 	@echo 'make tsan-cluster   the cluster plays under the thread sanitizer'
 	@echo 'make crash-points   die VISITS=20 times at each point of common/crash_points.def, compare the books'
 	@echo 'make crash-loop     kill and stop processes at random, N=1000 times (SEED=... replays one)'
+	@echo 'make rolling        restart API, worker and nginx in turn N=50 times at RATE=500 payments a second'
 	@echo 'make format         put every C file into the shape of .clang-format'
 	@echo 'make format-check   say which C files are not in that shape'
 	@echo 'make install        programs, units, settings and pages, to DESTDIR and PREFIX (/usr/local)'
@@ -216,6 +217,13 @@ crash-points: crash-build
 	@exec env VISITS=$(VISITS) SEED=$(SEED) test/crash/t01-crash-points.sh
 crash-loop: programs tools
 	@exec env N=$(N) SEED=$(SEED) test/crash/t02-crash-loop.sh
+
+# Each component in turn, N times, under load.
+RATE   ?= 500
+.PHONY: rolling
+rolling: N = 50
+rolling: programs tools
+	@exec env N=$(N) RATE=$(RATE) test/cluster/t39-rolling-restarts.sh
 
 C_FILES = $(shell find api worker common shm test -name '*.[ch]')
 .PHONY: format format-check

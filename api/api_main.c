@@ -63,6 +63,7 @@ static enum status open_server(struct api *api, struct explain *why)
     struct api_server_settings settings = {
         .body_limit = config->body_limit,
         .request_timeout_ms = config->request_timeout_ms,
+        .connection_age_ms = config->connection_age_s * 1000,
         .own_connections = config->peer_count * PEERS_ASKING_MAX,
         .timers = &api->timers,
         .doors = {[API_SERVER_CLIENTS] = {config->max_connections, api_router_answer},

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -29,11 +30,15 @@
 
 #define LONGEST_WAIT_MS 60000 /* nothing depends on it */
 
-/* When stopping: how often we look, when idle connections are closed, and how long libh2o gets to
- * notice that all are. */
-#define STOP_LOOK_MS    20
-#define STOP_GRACE_MS   1000
-#define STOP_CUT_OFF_MS 200
+/* When stopping: how often we look, which part of the time is for clients to ask once more and be
+ * told, and how long libh2o gets to notice that all connections are closed. */
+#define STOP_LOOK_MS     20
+#define STOP_GRACE_PARTS 2
+#define STOP_CUT_OFF_MS  200
+
+/* Connections that came together shall not all end together: the limits of their ages are spread
+ * over a quarter of it. */
+#define AGE_STEPS 16
 
 struct door;
 
@@ -46,6 +51,7 @@ struct listener {
 struct connection {
     struct door *door;
     h2o_socket_t *socket;
+    int64_t old_at_ms; /* monotonic: an answer from then on is the last one; INT64_MAX: none is */
     struct connection *next, *previous;
 };
 
@@ -77,6 +83,7 @@ struct api_server {
 
     struct connection *connections;
     uint32_t connection_count;
+    uint64_t connections_taken;
 
     h2o_socket_t *signals;
     int signal; /* the last one that came; 0: none */
@@ -109,12 +116,26 @@ static void on_connection_closed(void *data)
     resume_accepting(server);
 }
 
+/* When the next connection has grown old. */
+static int64_t next_old_at_ms(struct api_server *server)
+{
+    int64_t age_ms = server->settings.connection_age_ms;
+    int64_t step = (int64_t)(server->connections_taken++ % AGE_STEPS);
+
+    if (age_ms == 0)
+        return INT64_MAX;
+    return clock_monotonic_ms() + age_ms - age_ms / 4 * step / AGE_STEPS;
+}
+
 static void take_connection(struct door *door, h2o_socket_t *socket)
 {
     struct api_server *server = door->server;
     struct connection *connection = h2o_mem_alloc(sizeof *connection);
 
-    *connection = (struct connection){.door = door, .socket = socket, .next = server->connections};
+    *connection = (struct connection){.door = door,
+                                      .socket = socket,
+                                      .old_at_ms = next_old_at_ms(server),
+                                      .next = server->connections};
     if (connection->next != NULL)
         connection->next->previous = connection;
     server->connections = connection;
@@ -163,8 +184,8 @@ static bool accept_one(struct listener *listener)
         return true;
     }
     if (errno == ECONNABORTED || errno == EINTR)
-        return true; /* that one went away: look for the next */
-    if (errno != EAGAIN)
+        return true;                        /* that one went away: look for the next */
+    if (errno != EAGAIN && errno != EINVAL) /* the latter: refuse_clients, and all are taken */
         pause_for_descriptors(listener->door->server);
     return false;
 }
@@ -271,10 +292,20 @@ static uint32_t raise_descriptor_limit(uint32_t max_connections, uint32_t needed
     return left;
 }
 
+static bool is_old(const h2o_req_t *req)
+{
+    const struct connection *connection =
+        req->conn->callbacks->get_socket(req->conn)->on_close.data;
+
+    return connection->old_at_ms != INT64_MAX && clock_monotonic_ms() >= connection->old_at_ms;
+}
+
 static int on_request(h2o_handler_t *super, h2o_req_t *req)
 {
     struct door *door = H2O_STRUCT_FROM_MEMBER(struct handler, super, super)->door;
 
+    if (is_old(req))
+        req->http1_is_persistent = 0; /* "Connection: close" */
     door->answer(door->server->settings.owner, req);
     return 0;
 }
@@ -361,22 +392,45 @@ int api_server_run(struct api_server *server)
     return server->signal;
 }
 
+/* A unix socket that is shut down refuses whoever comes and still gives up those who have come, so
+ * that nobody can slip in between the last accept and the close. One of TCP would reset them. */
+static void refuse_clients(const struct listener *listener)
+{
+    int fd = h2o_socket_get_fd(listener->socket), domain = 0;
+    socklen_t size = sizeof domain;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX)
+        shutdown(fd, SHUT_RDWR);
+}
+
 /* The kernel has told these clients that they are connected: closing the listener would reset them.
  */
 static void close_listeners(struct door *door)
 {
-    for (unsigned i = 0; i < door->listener_count; i++)
+    for (unsigned i = 0; i < door->listener_count; i++) {
+        refuse_clients(&door->listeners[i]);
         while (!is_crowded(door) && accept_one(&door->listeners[i]))
             continue;
+    }
     while (door->listener_count > 0)
         h2o_socket_close(door->listeners[--door->listener_count].socket);
 }
 
-/* libh2o keeps a request's bytes in `input` until it is answered: none there, none asked. */
+/* libh2o keeps a request's bytes in `input` until it is answered: none there and none in the
+ * kernel, none asked. A request that is still on its way when we shut is lost to the client all the
+ * same. */
+static bool is_idle(const struct connection *connection)
+{
+    int unread = 0;
+
+    return connection->socket->input->size == 0 &&
+           (ioctl(h2o_socket_get_fd(connection->socket), FIONREAD, &unread) != 0 || unread == 0);
+}
+
 static void shut_connections(struct api_server *server, bool idle_only)
 {
     for (struct connection *at = server->connections; at != NULL; at = at->next)
-        if (!idle_only || at->socket->input->size == 0)
+        if (!idle_only || is_idle(at))
             shutdown(h2o_socket_get_fd(at->socket), SHUT_RDWR);
 }
 
@@ -389,13 +443,15 @@ static void finish_until(struct api_server *server, int64_t deadline_ms)
 void api_server_stop(struct api_server *server, uint32_t timeout_ms)
 {
     int64_t begin_ms = clock_monotonic_ms();
-    int64_t grace_ms = timeout_ms < STOP_GRACE_MS ? timeout_ms : STOP_GRACE_MS;
+    int64_t grace_ms = timeout_ms / STOP_GRACE_PARTS;
 
     for (int i = 0; i < API_SERVER_DOORS; i++)
         close_listeners(&server->doors[i]);
     api_timers_cancel(&server->resume);
     h2o_context_request_shutdown(&server->context);
-    finish_until(server, begin_ms + grace_ms);
+    while (server->connection_count > 0 && server->now_ms < begin_ms + grace_ms &&
+           server->signal_count < 2)
+        turn(server, STOP_LOOK_MS);
     while (server->connection_count > 0 && server->now_ms < begin_ms + timeout_ms &&
            server->signal_count < 2) {
         shut_connections(server, true);

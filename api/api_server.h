@@ -41,6 +41,7 @@ enum api_server_door {
 struct api_server_settings {
     uint32_t body_limit;         /* bytes; a longer body is answered 413 */
     uint32_t request_timeout_ms; /* for headers and body together, and between two requests */
+    uint32_t connection_age_ms;  /* an answer to an older one says close; 0: none is too old */
     uint32_t own_connections;    /* that the handlers open themselves, at most */
     struct api_timers *timers;   /* rung by the loop */
     struct {
@@ -74,9 +75,10 @@ void api_server_listen(struct api_server *, enum api_server_door, int fd);
 int api_server_run(struct api_server *);
 
 /* Stop gracefully: take the connections that the kernel has completed already, accept no others,
- * answer what is being asked with "Connection: close", and close what is idle after a second, which
- * gives clients that keep asking the time to be told. Returns when no connection is left, or after
- * timeout_ms, when those that are left are cut off. */
+ * answer what is asked with "Connection: close". For half of timeout_ms idle connections are kept,
+ * which gives whoever asks again within that time an answer that tells him; then they are closed as
+ * soon as nothing has been asked on them. Returns when no connection is left, or after timeout_ms,
+ * when those that are left are cut off. */
 void api_server_stop(struct api_server *, uint32_t timeout_ms);
 
 struct api_server_counts api_server_take_counts(struct api_server *);

@@ -106,6 +106,8 @@ static const struct setting settings[] = {
            "client connections open at once"),
     NUMBER("request-timeout-ms", API, request_timeout_ms, "60000", 100, 3600000,
            "ms for the headers and body of a request, and for a connection to be idle"),
+    NUMBER("connection-age-s", API, connection_age_s, "60", 0, 86400,
+           "s after which an answer on a client's connection says close; 0: never"),
     NUMBER("retry-after-s", API, retry_after_s, "1", 1, 3600, "Retry-After of an answer 503"),
     NUMBER("stop-timeout-ms", API | WORKER, stop_timeout_ms, "5000", 0, 600000,
            "ms to finish what is in flight when told to stop"),

@@ -86,6 +86,7 @@ struct config {
     uint32_t body_limit; /* bytes */
     uint32_t max_connections;
     uint32_t request_timeout_ms;
+    uint32_t connection_age_s; /* 0: no limit */
     uint32_t retry_after_s;
     uint32_t stop_timeout_ms;
     struct config_peer peers[CONFIG_PEERS_MAX];

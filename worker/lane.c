@@ -130,6 +130,7 @@ static void *run(void *context)
     while (!is_stopping(lane))
         turn(lane);
     finish(lane);
+    atomic_store_explicit(&lane->ended, true, memory_order_release); /* lane_has_ended */
     return NULL;
 }
 
@@ -205,6 +206,11 @@ void lane_request_stop(struct lane *lane)
 int64_t lane_beat_ms(const struct lane *lane)
 {
     return atomic_load_explicit(&lane->beat_ms, memory_order_relaxed);
+}
+
+bool lane_has_ended(const struct lane *lane)
+{
+    return atomic_load_explicit(&lane->ended, memory_order_acquire);
 }
 
 void lane_join(struct lane *lane)

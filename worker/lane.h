@@ -4,6 +4,8 @@
 #ifndef PAYRING_WORKER_LANE_H
 #define PAYRING_WORKER_LANE_H
 
+#include <stdbool.h>
+
 #include "common/status.h"
 #include "shm/shm_region.h"
 #include "worker/routing.h"
@@ -34,6 +36,9 @@ enum status lane_start(struct lane **lane, struct shm_region *, unsigned number,
 /* Ask it to stop: no more binding; it ends when nothing is in flight, or after
  * stop_timeout_ms. What is left unsettled is its successor's. Never waits. */
 void lane_request_stop(struct lane *);
+
+/* true: it was asked to stop and has; lane_join does not wait. */
+bool lane_has_ended(const struct lane *);
 
 /* Descriptors that a lane may have open at once: a connection for each request that may be in
  * flight, and what it needs besides. */

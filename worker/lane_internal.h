@@ -36,7 +36,7 @@ struct lane {
     bool probed_pinned[SHM_PROCESSORS]; /* the last probe was a pinned payment */
     int bell_fd;
     pthread_t thread;
-    atomic_bool stopping;
+    atomic_bool stopping, ended;
     bool full;               /* the last entry found no room: do not spin on the rings */
     int64_t now_us;          /* monotonic, taken once a turn and at each reply */
     _Atomic int64_t beat_ms; /* monotonic, of the last heartbeat; others read it */

@@ -21,6 +21,9 @@
 /* How often the process looks for lanes without an owner. */
 #define LEASE_LOOK_MS 100
 
+/* How often it looks, when told to stop, which lanes are done. */
+#define STOP_LOOK_MS 10
+
 /* How often it looks whether its region still has its name. */
 #define REGION_LOOK_MS 1000
 
@@ -201,18 +204,35 @@ static enum status run(struct worker *worker, const sigset_t *signals, struct ex
     return STATUS_OK;
 }
 
-static void stop(struct worker *worker)
+static void leave_lane(struct worker *worker, unsigned number)
 {
+    lane_join(worker->lanes[number]);
+    worker->lanes[number] = NULL;
+    worker->lane_count--;
+    shm_region_close_lane(&worker->region, number);
+    shm_lease_give_back(&worker->region, SHM_LEASE_LANE + number);
+}
+
+/* Each lane is free for its successor as soon as it is done, whatever the others still wait for. */
+static void stop_lanes(struct worker *worker)
+{
+    const struct timespec look = {.tv_nsec = STOP_LOOK_MS * 1000000L};
     for (unsigned i = 0; i < SHM_LANES_MAX; i++)
         if (worker->lanes[i])
             lane_request_stop(worker->lanes[i]);
-    for (unsigned i = 0; i < SHM_LANES_MAX; i++) {
-        if (!worker->lanes[i])
-            continue;
-        lane_join(worker->lanes[i]);
-        shm_region_close_lane(&worker->region, i);
-        shm_lease_give_back(&worker->region, SHM_LEASE_LANE + i);
+    for (;;) {
+        for (unsigned i = 0; i < SHM_LANES_MAX; i++)
+            if (worker->lanes[i] && lane_has_ended(worker->lanes[i]))
+                leave_lane(worker, i);
+        if (worker->lane_count == 0)
+            return;
+        nanosleep(&look, NULL);
     }
+}
+
+static void stop(struct worker *worker)
+{
+    stop_lanes(worker);
     if (worker->health)
         health_stop(worker->health);
     shm_region_detach(&worker->region);

@@ -1,8 +1,8 @@
 #!/bin/sh
 # balancer.sh DIR PORT SOCKET...: nginx in the foreground, without root, with a prefix of its own.
 #
-# Everything that it writes lies in DIR. TERM stops it at once, QUIT after at most a second of
-# grace for open connections.
+# Everything that it writes lies in DIR. TERM stops it at once. HUP reloads it: a new process serves
+# whoever comes, the one before ends with its last connection.
 set -eu
 dir=$1
 "$(dirname "$0")/../nginx-conf.sh" "$@" >"$dir/nginx.conf"

@@ -104,6 +104,7 @@ static void the_defaults_are_these(void **state)
     assert_int_equal(c.body_limit, 4096);
     assert_int_equal(c.max_connections, 4096);
     assert_int_equal(c.request_timeout_ms, 60000);
+    assert_int_equal(c.connection_age_s, 60);
     assert_int_equal(c.retry_after_s, 1);
     assert_int_equal(c.stop_timeout_ms, 5000);
     assert_int_equal(c.peer_count, 0);
@@ -148,6 +149,7 @@ static const struct {
     NUMBER("body-limit", API, body_limit, "128", "1048576", "127", "1048577"),
     NUMBER("max-connections", API, max_connections, "1", "1048576", "0", "1048577"),
     NUMBER("request-timeout-ms", API, request_timeout_ms, "100", "3600000", "99", "3600001"),
+    NUMBER("connection-age-s", API, connection_age_s, "0", "86400", "", "86401"),
     NUMBER("retry-after-s", API, retry_after_s, "1", "3600", "0", "3601"),
     NUMBER("stop-timeout-ms", API | WORKER, stop_timeout_ms, "0", "600000", "", "600001"),
     NUMBER("peer-timeout-ms", API, peer_timeout_ms, "10", "10000", "9", "10001"),

@@ -110,6 +110,15 @@ static void note_failure(struct generator *generator, const struct slot *slot, u
     write_line(generator, slot, "lost", clock_now_ns());
 }
 
+/* Which of its ends is allowed any time; a connection that ends under a request is `lost`. */
+static void note_end(struct load_results *results, enum exchange exchange)
+{
+    if (exchange == EXCHANGE_ANSWERED)
+        results->told_to_close++;
+    else if (exchange == EXCHANGE_PENDING)
+        results->closed_idle++;
+}
+
 static void on_event(struct generator *generator, struct slot *slot)
 {
     struct connection *connection = &slot->connection;
@@ -122,6 +131,8 @@ static void on_event(struct generator *generator, struct slot *slot)
     } else if (exchange == EXCHANGE_LOST) {
         note_failure(generator, slot, &generator->results->lost);
     }
+    if (!connecting && connection->state == CONNECTION_CLOSED)
+        note_end(generator->results, exchange);
     if (connecting && connection->state == CONNECTION_IDLE)
         connection_watch(connection, generator->epoll, false, slot);
     if (connecting && connection->state == CONNECTION_CLOSED) {
@@ -295,6 +306,23 @@ static int64_t cpu_ns(void)
            (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * NS_PER_US;
 }
 
+/* What is due by now is still sent and waited for. */
+static void end_when_enough(struct generator *generator)
+{
+    struct schedule *schedule = &generator->settings->schedule;
+    const volatile sig_atomic_t *enough = generator->settings->enough;
+    int64_t now = clock_now_ns();
+    if (!enough || !*enough || now >= generator->end_ns)
+        return;
+    uint64_t due = generator->next;
+    while (due < generator->results->scheduled &&
+           generator->begin_ns + schedule_due_ns(schedule, due) <= now)
+        due++;
+    generator->results->scheduled = due;
+    generator->end_ns = now;
+    *schedule = schedule_until(schedule, (double)(now - generator->begin_ns) / 1e9);
+}
+
 static void run(struct generator *generator)
 {
     struct load_settings *settings = generator->settings;
@@ -303,8 +331,9 @@ static void run(struct generator *generator)
     generator->next_due_ns = generator->begin_ns;
     generator->end_ns = generator->begin_ns + (int64_t)(settings->schedule.duration_s * 1e9);
     generator->results->scheduled = schedule_count(&settings->schedule);
-    int64_t limit = generator->end_ns + settings->patience_ns;
-    while ((!all_begun(generator) || generator->out > 0) && clock_now_ns() < limit) {
+    while ((!all_begun(generator) || generator->out > 0) &&
+           clock_now_ns() < generator->end_ns + settings->patience_ns) {
+        end_when_enough(generator);
         look_at_connections(generator, clock_now_ns());
         send_what_is_due(generator);
         wait_and_handle(generator);

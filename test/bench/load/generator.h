@@ -13,6 +13,7 @@
 #include "test/lib/client/plan.h"
 #include "test/lib/client/target.h"
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -30,6 +31,7 @@ struct load_settings {
     int64_t patience_ns;       /* after the duration, for what is still due or out */
     int64_t spin_ns;           /* this long before a request is due, poll instead of sleeping */
     FILE *log;                 /* NULL: none; one line a request */
+    const volatile sig_atomic_t *enough; /* not 0: nothing more becomes due; may be NULL */
 };
 
 struct load_results {
@@ -40,6 +42,8 @@ struct load_results {
     uint64_t lost;       /* the connection broke, or no HTTP came back */
     uint64_t unanswered; /* still out when patience ended */
     uint64_t connect_failures;
+    uint64_t told_to_close;      /* connections that ended with an answer that says close */
+    uint64_t closed_idle;        /* ... between two requests, untold */
     uint64_t answered_in_time;   /* within the duration */
     uint64_t waited;             /* requests that had no free connection when due */
     int64_t took_ns;             /* until the last answer */
@@ -51,8 +55,9 @@ struct load_results {
     struct histogram lag;        /* our own part of it */
 };
 
-/* Run it all. False, with a message on standard error, if no connection could be made at the start
- * or memory is short. The plan must have begun; the settings' texts must outlive the call. */
+/* Run it all, or until there is enough: then the schedule's duration is that of the run. False,
+ * with a message on standard error, if no connection could be made at the start or memory is short.
+ * The plan must have begun; the settings' texts must outlive the call. */
 bool generator_run(struct load_settings *settings, struct load_results *results);
 
 #endif

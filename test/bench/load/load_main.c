@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <math.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,6 +38,7 @@ static const char USAGE[] =
     "Latencies are in us, correct to 1 %, from when a request was due (latency_us: those answered\n"
     "2xx; refused_us: any other status), and from when it was sent (service_us). send_delay_us is\n"
     "how late requests were sent, generator_lag_us the part of it that is not the server's.\n"
+    "TERM ends it early: nothing more becomes due, what is out is waited for.\n"
     "Status 0: something was answered; 1: nothing; 2: it could not begin.\n";
 
 static double number(const char *text, const char *option, double max)
@@ -188,6 +190,14 @@ static void read_options(struct load_settings *settings, int argc, char **argv)
     }
 }
 
+static volatile sig_atomic_t told_to_end;
+
+static void on_term(int number)
+{
+    (void)number;
+    told_to_end = 1;
+}
+
 int main(int argc, char **argv)
 {
     static struct load_settings settings = {
@@ -196,12 +206,14 @@ int main(int argc, char **argv)
         .connection_count = 64,
         .timeout_ns = 10 * NS_PER_S,
         .patience_ns = 10 * NS_PER_S,
+        .enough = &told_to_end,
     };
     static struct load_results results;
     settings.plan.seed = (uint64_t)clock_wall_us();
     read_options(&settings, argc, argv);
     plan_begin(&settings.plan);
     clock_wake_on_time();
+    signal(SIGTERM, on_term);
     if (!generator_run(&settings, &results))
         return 2;
     report_write(&settings, &results, stdout);

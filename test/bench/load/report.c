@@ -47,11 +47,12 @@ void report_write(const struct load_settings *settings, const struct load_result
     fprintf(out,
             ",\"failures\":%" PRIu64 ",\"timeouts\":%" PRIu64 ",\"lost\":%" PRIu64
             ",\"unanswered\":%" PRIu64 ",\"connect_failures\":%" PRIu64
+            ",\"told_to_close\":%" PRIu64 ",\"closed_idle\":%" PRIu64
             ",\"achieved_per_s\":%.1f,\"waited_for_connection\":%" PRIu64
             ",\"cpu_us_per_request\":%.2f,\"cpu_share\":%.3f",
             failures, results->timeouts, results->lost, results->unanswered,
-            results->connect_failures, (double)results->answered_in_time / schedule->duration_s,
-            results->waited,
+            results->connect_failures, results->told_to_close, results->closed_idle,
+            (double)results->answered_in_time / schedule->duration_s, results->waited,
             done ? (double)results->cpu_ns / (double)NS_PER_US / (double)done : 0.0,
             results->took_ns ? (double)results->cpu_ns / (double)results->took_ns : 0.0);
     write_histogram("latency_us", &results->latency, out);

@@ -20,3 +20,12 @@ int64_t schedule_due_ns(const struct schedule *schedule, uint64_t n)
     double seconds = 2 * count / (first + sqrt(below > 0 ? below : 0));
     return (int64_t)(seconds * 1e9);
 }
+
+struct schedule schedule_until(const struct schedule *schedule, double seconds)
+{
+    double rise_per_s = schedule->last_per_s - schedule->first_per_s;
+    return (struct schedule){.first_per_s = schedule->first_per_s,
+                             .last_per_s = schedule->first_per_s +
+                                           rise_per_s * seconds / schedule->duration_s,
+                             .duration_s = seconds};
+}

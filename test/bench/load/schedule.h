@@ -17,6 +17,9 @@ struct schedule {
 /* How many requests begin within the duration. */
 uint64_t schedule_count(const struct schedule *schedule);
 
+/* The part of it until then, which is due as before. */
+struct schedule schedule_until(const struct schedule *schedule, double seconds);
+
 /* When request n (from 0, below schedule_count) begins, in nanoseconds from the start. */
 int64_t schedule_due_ns(const struct schedule *schedule, uint64_t n);
 

@@ -81,6 +81,26 @@ ok 'what could not be sent is counted'         holds died '$_->{unsent} > 30 && 
 ok 'and nothing goes missing' holds died \
     '$_->{sent} + $_->{unsent} == 100 && $_->{answered} + $_->{failures} == $_->{sent}'
 
+# Ends of connections: told so, between requests, under a request.
+start_and_wait closer ready perl test/bench/t/closer.pl "$play_dir/closer.sock"
+load ends --target "unix:$play_dir/closer.sock" --rate 20 --seconds 0.9 --connections 1
+ok 'an answer that says close ends it as it should' holds ends '$_->{told_to_close} == 6'
+ok 'between requests it may end untold'  holds ends '$_->{closed_idle} == 6'
+ok 'under a request it may not'          holds ends '$_->{lost} == 6 && $_->{answered} == 12'
+ok 'and no other failed'                 holds ends '$_->{sent} == 18 && $_->{failures} == 6'
+
+# Told to end, it sends what is due by then and waits for what is out.
+start_and_wait lazy ready build/bare --unix "$play_dir/lazy.sock" --delay-us 200000
+build/load --target "unix:$play_dir/lazy.sock" --rate 200 --seconds 600 >"$play_dir/early" &
+loading=$!
+sleep 0.7
+kill "$loading"
+wait "$loading"
+is 'told to end: status' $? 0
+ok 'it ends early'                       holds early '$_->{seconds} > 0.1 && $_->{seconds} < 20'
+ok 'having sent what was due'            holds early 'abs($_->{scheduled} - 200 * $_->{seconds}) <= 2 && !$_->{unsent}'
+ok 'and got every answer'                holds early '$_->{answered} == $_->{sent} && $_->{sent} == $_->{scheduled}'
+
 # Statuses other than 2xx are not mixed with the successful ones.
 start_and_wait refuses ready build/bare --unix "$play_dir/refuses.sock" --status 503 --body no
 load refused --target "unix:$play_dir/refuses.sock" --rate 1000 --seconds 0.1
