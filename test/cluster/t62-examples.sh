@@ -7,9 +7,9 @@ PATH="$(pwd -P)/$build:$PATH"
 of_any_day() {
     sed -e 's/[0-9-]*T[0-9:.]*Z/TIME/g' -e "s/$PAYRING_REGION/payring/g" -e 's/[0-9][0-9]* bytes/N bytes/'
 }
-# shown PAGE COMMAND: what the page shows behind it, up to the next command.
+# shown PAGE COMMAND: what the page shows behind it, up to the next command; where it first stands.
 shown() {
-    awk -v command="\$ $2" '/^```/ || /^\$ / { on = 0 } on { print } $0 == command { on = 1 }' "$1"
+    awk -v command="\$ $2" 'on && (/^```/ || /^\$ /) { exit } on { print } $0 == command { on = 1 }' "$1"
 }
 example() { # PAGE COMMAND
     shown "$1" "$2" | of_any_day >"$play_dir/shown"
