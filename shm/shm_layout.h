@@ -248,10 +248,11 @@ enum payment_state {
 };
 
 enum payment_flag {
-    PAYMENT_FLAG_UNKNOWN = 1,  /* an attempt's outcome is unknown: pinned to its processor */
-    PAYMENT_FLAG_ASK = 2,      /* ask both processors for the id before binding */
-    PAYMENT_FLAG_SEEN = 4,     /* the filter knows the id: may have been counted here before */
-    PAYMENT_FLAG_RESOLVED = 8, /* an operator has decided about it */
+    PAYMENT_FLAG_UNKNOWN = 1,    /* an attempt's outcome is unknown: pinned to its processor */
+    PAYMENT_FLAG_ASK = 2,        /* ask both processors for the id before going on */
+    PAYMENT_FLAG_SEEN = 4,       /* the filter knows the id: may have been counted here before */
+    PAYMENT_FLAG_RESOLVED = 8,   /* an operator has decided about it */
+    PAYMENT_FLAG_UNCOUNTED = 16, /* of a journal, in which it had not ended: not counted here */
 };
 
 /* One payment. The sequence number is odd while the owner changes the record;
