@@ -18,6 +18,12 @@
 /* In async: do not let more than this wait for the interval. */
 #define COMMIT_EARLY (JOURNAL_BEHIND_SOFT / 2)
 
+uint32_t journal_segment_records(uint64_t bytes_max)
+{
+    uint64_t records = bytes_max / JOURNAL_SEGMENTS_MIN / JOURNAL_RECORD_SIZE - 1;
+    return records < JOURNAL_SEGMENT_RECORDS ? (uint32_t)records : JOURNAL_SEGMENT_RECORDS;
+}
+
 uint64_t journal_appended(const struct journal *journal)
 {
     return atomic_load_explicit(&journal->appended, memory_order_acquire);
@@ -278,6 +284,13 @@ uint64_t journal_append(struct journal *journal, enum journal_kind kind,
     /* Pairs with the acquire in journal_appended: the write comes first. */
     atomic_store_explicit(&journal->appended, entry.sequence, memory_order_release);
     return entry.sequence;
+}
+
+bool journal_wants_carry(const struct journal *journal)
+{
+    return !journal_has_failed(journal) &&
+           atomic_load_explicit(&journal->carry_wanted, memory_order_acquire) >
+               atomic_load_explicit(&journal->carry_done, memory_order_relaxed);
 }
 
 void journal_carry(struct journal *journal,

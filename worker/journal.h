@@ -19,8 +19,11 @@
 #include "worker/journal_disk.h"
 #include "worker/journal_format.h"
 
-/* 16 MiB: about 87,000 payments. */
+/* Records of a segment: 16 MiB, about 87,000 payments, and less where the bound is small, so that
+ * there are always some to digest within it. */
 #define JOURNAL_SEGMENT_RECORDS 262143u
+#define JOURNAL_SEGMENTS_MIN    16u
+uint32_t journal_segment_records(uint64_t bytes_max);
 
 #define JOURNAL_NO_SLOT UINT32_MAX
 
@@ -83,6 +86,8 @@ void journal_carry(struct journal *,
                    void *context);
 
 /* ---- any thread ---- */
+
+bool journal_wants_carry(const struct journal *);
 
 uint64_t journal_appended(const struct journal *);
 uint64_t journal_durable(const struct journal *); /* acquire: pairs with the commit thread */

@@ -238,6 +238,7 @@ static enum status open_again(struct journal_fold *fold, const struct journal_pa
                               struct explain *why)
 {
     lower_bound(fold, opened->requested_at_us);
+    fold->is_async = opened->flags & JOURNAL_OPENED_ASYNC;
     if (opened->row > rows_end(fold) || opened->row < fold->row_start)
         return explain(why, STATUS_DAMAGED,
                        "the region had %" PRIu64 " ledger rows when its lane was opened, and the "
@@ -280,10 +281,13 @@ enum status journal_fold_entry(void *context, const struct journal_entry *entry,
     case JOURNAL_ENDED:
         take_out(fold, &payment->id);
         return STATUS_OK;
-    case JOURNAL_DECIDED:
     case JOURNAL_SETTLED:
+        return settle(fold, payment, why);
+    case JOURNAL_DECIDED:
         if (payment->state == PAYMENT_SETTLED)
             return settle(fold, payment, why);
+        if (payment->state == PAYMENT_QUEUED)
+            return put(fold, payment, why);
         take_out(fold, &payment->id);
         return STATUS_OK;
     case JOURNAL_PURGED:

@@ -149,7 +149,7 @@ static bool fits(enum journal_kind kind, enum payment_state state)
     case JOURNAL_ENDED:
         return state >= PAYMENT_DUPLICATE && state <= PAYMENT_REJECTED;
     case JOURNAL_DECIDED:
-        return state >= PAYMENT_SETTLED && state <= PAYMENT_REJECTED;
+        return state == PAYMENT_QUEUED || (state >= PAYMENT_SETTLED && state <= PAYMENT_REJECTED);
     case JOURNAL_CARRIED:
         return state == PAYMENT_QUEUED || state == PAYMENT_SENT;
     case JOURNAL_PURGED:

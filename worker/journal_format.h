@@ -39,7 +39,7 @@ enum journal_kind {
     JOURNAL_UNBOUND = 3, /* a definite no: back in the queue */
     JOURNAL_SETTLED = 4, /* names its ledger row */
     JOURNAL_ENDED = 5,   /* DUPLICATE, CONFLICT or REJECTED */
-    JOURNAL_DECIDED = 6, /* by an operator: as ENDED or SETTLED, by the image's state */
+    JOURNAL_DECIDED = 6, /* by an operator: as SETTLED, ENDED or UNBOUND, by the image's state */
     JOURNAL_CARRIED = 7, /* not ended, told again so that older segments can go */
     /* no payments: */
     JOURNAL_PURGED = 8, /* purge_generation applied; rows below `row` no longer count */
@@ -47,6 +47,9 @@ enum journal_kind {
                            lowest_bound_us, amount_cents the lane's epoch */
     JOURNAL_KINDS,
 };
+
+/* `flags` of OPENED: what has come after it and was acknowledged may be missing. */
+#define JOURNAL_OPENED_ASYNC 1u
 
 /* A payment as a record tells of it. `row` is the number of its first ledger row
  * plus 1, 0 = none; of PURGED and OPENED it is a count. */

@@ -34,6 +34,7 @@ struct journal_payment journal_region_opened(const struct shm_region *region, un
 {
     const struct shm_lane *control = shm_region_lane(region, lane);
     return (struct journal_payment){
+        .flags = region->durability == SHM_DURABILITY_ASYNC ? JOURNAL_OPENED_ASYNC : 0,
         .amount_cents = (int64_t)OWN(control->presence.epoch),
         .requested_at_us = OWN(control->lowest_bound_us),
         .purge_generation = (uint32_t)OWN(control->purge_applied),

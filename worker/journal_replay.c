@@ -121,10 +121,15 @@ static enum status read_journal(struct replay *replay, uint64_t generation, stru
 /* ------------------------------------------------------------------ filling */
 
 /* Rows before the journal's beginning stay plain only if they count from its base. */
-static void take_base_time(struct replay *replay)
+static void take_header(struct replay *replay)
 {
     if (replay->result->lanes == 0)
         return;
+    replay->region->origin = SHM_ORIGIN_JOURNAL;
+    for (unsigned i = 0; i < replay->result->lanes; i++)
+        if (replay->folds[i].is_async)
+            replay->region->origin = SHM_ORIGIN_JOURNAL_ASYNC;
+    shm_region_header(replay->region)->origin = (uint32_t)replay->region->origin;
     shm_region_header(replay->region)->base_time_ms = replay->folds[0].base_time_ms;
     replay->region->base_time_ms = replay->folds[0].base_time_ms;
 }
@@ -169,7 +174,8 @@ static enum status add_payment(struct replay *replay, const struct journal_payme
                        "the journal in %s tells of more payments that have not ended than "
                        "PAYRING_PAYMENT_SLOTS=%u has room for",
                        replay->result->state_directory, lane->payments.slots);
-    unsigned flags = (payment->flags & PAYMENT_FLAG_SEEN) | PAYMENT_FLAG_ASK |
+    unsigned flags = (payment->flags & (PAYMENT_FLAG_SEEN | PAYMENT_FLAG_RESOLVED)) |
+                     PAYMENT_FLAG_ASK |
                      (payment->flags & PAYMENT_FLAG_SEEN ? 0u : PAYMENT_FLAG_UNCOUNTED) |
                      (is_sent ? PAYMENT_FLAG_UNKNOWN : 0u);
     shm_payments_begin_write(&lane->payments, slot);
@@ -260,6 +266,7 @@ static enum status finish_bases(struct replay *replay, struct explain *why)
     if (status == STATUS_OK)
         status =
             journal_state_finish(result->disk, result->state_directory, result->generation, why);
+    result->made = status == STATUS_OK;
     return status;
 }
 
@@ -304,7 +311,7 @@ static enum status replay_all(struct replay *replay, struct explain *why)
         status = read_journal(replay, old, why);
     if (status != STATUS_OK)
         return status;
-    take_base_time(replay);
+    take_header(replay);
     open_ledgers(replay);
     status = fill(replay, why);
     return status == STATUS_OK ? finish_bases(replay, why) : status;

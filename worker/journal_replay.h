@@ -25,6 +25,7 @@ struct journal_replay {
     const char *state_directory;
     int64_t now_monotonic_ms;
     /* what came of it */
+    bool made;           /* it has its name */
     uint64_t generation; /* the one that was made */
     unsigned lanes;      /* of the old journal; 0: there was none */
     uint64_t rows, ids, queued, sent, cut;

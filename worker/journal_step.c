@@ -74,6 +74,8 @@ enum journal_kind journal_step_image(struct journal_payment *payment,
     *payment = image_of(before);
     for (unsigned i = 0; i < step->store_count; i++)
         apply(payment, event, &step->stores[i], row_count);
-    return event->kind == PAYMENT_EVENT_TAKE_OVER ? JOURNAL_NOTHING
-                                                  : kind_of(before->state, payment->state);
+    enum journal_kind kind = kind_of(before->state, payment->state);
+    if (event->kind == PAYMENT_EVENT_TAKE_OVER)
+        return JOURNAL_NOTHING;
+    return event->kind == PAYMENT_EVENT_RESOLVE && kind != JOURNAL_NOTHING ? JOURNAL_DECIDED : kind;
 }

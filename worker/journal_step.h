@@ -2,6 +2,7 @@
  *
  *   QUEUED from FREE ─ ACCEPTED     SENT ─ BOUND     QUEUED from SENT ─ UNBOUND
  *   SETTLED ─ SETTLED               DUPLICATE, CONFLICT, REJECTED ─ ENDED
+ *   whatever an operator decided ─ DECIDED
  *
  * Nothing is said of flags that only tell what is still to be done (a replay asks
  * and resends anyway), of records that are recycled (their payments have ended),

@@ -74,11 +74,17 @@ static struct payment_step step(struct gateway *gateway, struct lane_driver *lan
         journal_step_image(&image, &view, event, &s, lane->memory.ledger.row_count);
     bool is_told = kind != JOURNAL_NOTHING &&
                    !(kind == JOURNAL_BOUND && gateway->fault == GATEWAY_BINDS_UNTOLD);
-    if (dies && gateway->fault == GATEWAY_STORES_FIRST)
-        return lane_memory_step(&lane->memory, record, event);
-    if (is_told)
-        *sequence = journal_append(lane->journal, kind, &image, record);
-    return dies ? s : lane_memory_step(&lane->memory, record, event);
+    bool stores_first = dies && gateway->fault == GATEWAY_STORES_FIRST;
+    if (dies && !stores_first) {
+        if (is_told)
+            *sequence = journal_append(lane->journal, kind, &image, record);
+        return s;
+    }
+    lane->memory.journal = is_told && !stores_first ? lane->journal : NULL;
+    s = lane_memory_step(&lane->memory, record, event);
+    if (lane->memory.journal)
+        *sequence = lane->memory.told;
+    return s;
 }
 
 static struct payment_step simple_step(struct gateway *gateway, struct lane_driver *lane,
@@ -523,7 +529,8 @@ bool gateway_start(struct gateway *gateway, const char *name, struct fake_disk *
         .disk = &gateway->disk, .state_directory = STATE_DIRECTORY, .now_monotonic_ms = 1};
     if (!make_region(gateway, name, &why) ||
         journal_replay_into(&replay, &gateway->region, &why) != STATUS_OK) {
-        printf("# no region: %s\n", why.text);
+        if (gateway->fault == GATEWAY_RIGHT)
+            printf("# no region: %s\n", why.text);
         return false;
     }
     journal_replay_keep(&replay);
