@@ -4,6 +4,7 @@
 #include "common/crash_point.h"
 #include "shm/shm_doorbell.h"
 #include "shm/shm_lease.h"
+#include "worker/journal_step.h"
 
 enum status lane_memory_open(struct lane_memory *memory, struct shm_region *region, unsigned lane,
                              struct explain *why)
@@ -155,6 +156,21 @@ static void make_store(struct lane_memory *memory, uint32_t record,
     CHECK(!"an unknown store");
 }
 
+/* Write-ahead: whoever sees what the step stores, sees that the journal knows of it. */
+static void tell(struct lane_memory *memory, uint32_t record, const struct payment_view *payment,
+                 const struct payment_event *event, const struct payment_step *step)
+{
+    struct journal_payment image;
+    enum journal_kind kind =
+        journal_step_image(&image, payment, event, step, memory->ledger.row_count);
+    memory->told =
+        kind == JOURNAL_NOTHING ? 0 : journal_append(memory->journal, kind, &image, record);
+    /* Pairs with the acquire in payment_intake.c, after its look at the record. */
+    if (memory->told)
+        atomic_store_explicit(&memory->control->journal.written, memory->told,
+                              memory_order_release);
+}
+
 struct payment_step lane_memory_step(struct lane_memory *memory, uint32_t record,
                                      const struct payment_event *event)
 {
@@ -164,6 +180,8 @@ struct payment_step lane_memory_step(struct lane_memory *memory, uint32_t record
     struct payment_lane_view lane = lane_memory_lane_view(memory);
     struct payment_step step;
     payment_protocol_step(&step, &payment, &lane, event);
+    if (memory->journal)
+        tell(memory, record, &payment, event, &step);
 
     /* An entry that makes no record only moves the ring's head. */
     bool changes_record = step.store_count > (event->kind == PAYMENT_EVENT_INTAKE ? 1u : 0u);

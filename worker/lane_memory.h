@@ -11,6 +11,7 @@
 #include "shm/shm_ledger.h"
 #include "shm/shm_payments.h"
 #include "shm/shm_ring.h"
+#include "worker/journal.h"
 #include "worker/payment_protocol.h"
 
 /* 400s in a row until a payment is REJECTED. With the pauses between them (lane_payments.c) that is
@@ -27,6 +28,8 @@ struct lane_memory {
     struct shm_filter_handle filter;
     struct shm_ring_consumer rings[SHM_API_SLOTS_MAX];
     struct shm_ring_consumer *ring; /* whose entry is being taken in */
+    struct journal *journal;        /* NULL: none is kept, or it has not been opened yet */
+    uint64_t told;                  /* the record of the last step, 0: it had none */
     uint16_t epoch;
 };
 
@@ -39,7 +42,8 @@ struct payment_view lane_memory_view(const struct lane_memory *, uint32_t record
 struct payment_lane_view lane_memory_lane_view(const struct lane_memory *);
 
 /* Decide and store: one event for one record. Returns the step for its action.
- * Order: each store of the step is a release store, in the step's order.
+ * Order: the journal is told first, then its sequence number is released; each
+ *        store of the step is a release store, in the step's order.
  * Crash: any prefix of the stores; see payment_protocol.h. */
 struct payment_step lane_memory_step(struct lane_memory *, uint32_t record,
                                      const struct payment_event *);
