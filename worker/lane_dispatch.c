@@ -13,8 +13,8 @@
 /* After another lane's probe was in the way: look again soon, each lane at a time of its own. */
 #define PROBE_RETRY_US 5000
 
-/* A lane's doorbell, its journal, and what libcurl opens for itself: its waker, a resolver's pair of
- * sockets. */
+/* A lane's doorbell, its journal, and what libcurl opens for itself: its waker, a resolver's pair
+ * of sockets. */
 #define DESCRIPTORS_BESIDES 24
 
 const char *const lane_processor_names[SHM_PROCESSORS] = {"default", "fallback"};

@@ -18,6 +18,7 @@
 #include "worker/journal_disk.h"
 #include "worker/journal_region.h"
 #include "worker/journal_state.h"
+#include "worker/journal_tell.h"
 #include "worker/lane_internal.h"
 
 static void publish_state(const struct lane *lane, enum shm_journal_state state)
@@ -178,6 +179,7 @@ void lane_journal_open(struct lane *lane)
         publish_state(lane, SHM_JOURNAL_FAILED);
         return;
     }
+    lane->memory.tell = journal_tell;
     lane->memory.journal = lane->journal;
     read_heads(lane, heads);
     memcpy(lane->marked_heads, heads, sizeof heads);

@@ -4,7 +4,6 @@
 #include "common/crash_point.h"
 #include "shm/shm_doorbell.h"
 #include "shm/shm_lease.h"
-#include "worker/journal_step.h"
 
 enum status lane_memory_open(struct lane_memory *memory, struct shm_region *region, unsigned lane,
                              struct explain *why)
@@ -160,11 +159,8 @@ static void make_store(struct lane_memory *memory, uint32_t record,
 static void tell(struct lane_memory *memory, uint32_t record, const struct payment_view *payment,
                  const struct payment_event *event, const struct payment_step *step)
 {
-    struct journal_payment image;
-    enum journal_kind kind =
-        journal_step_image(&image, payment, event, step, memory->ledger.row_count);
     memory->told =
-        kind == JOURNAL_NOTHING ? 0 : journal_append(memory->journal, kind, &image, record);
+        memory->tell(memory->journal, record, payment, event, step, memory->ledger.row_count);
     /* Pairs with the acquire in payment_intake.c, after its look at the record. */
     if (memory->told)
         atomic_store_explicit(&memory->control->journal.written, memory->told,

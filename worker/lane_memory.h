@@ -11,13 +11,14 @@
 #include "shm/shm_ledger.h"
 #include "shm/shm_payments.h"
 #include "shm/shm_ring.h"
-#include "worker/journal.h"
 #include "worker/payment_protocol.h"
 
 /* 400s in a row until a payment is REJECTED. With the pauses between them (lane_payments.c) that is
  * ten seconds and more: a processor that was misconfigured for a moment, or refuses at random,
  * costs nobody an accepted payment. */
 #define LANE_MEMORY_REFUSALS_MAX 16u
+
+struct journal;
 
 struct lane_memory {
     struct shm_region *region;
@@ -29,7 +30,10 @@ struct lane_memory {
     struct shm_ring_consumer rings[SHM_API_SLOTS_MAX];
     struct shm_ring_consumer *ring; /* whose entry is being taken in */
     struct journal *journal;        /* NULL: none is kept, or it has not been opened yet */
-    uint64_t told;                  /* the record of the last step, 0: it had none */
+    /* Told of every step before it is stored (journal_tell.h); returns the number of its record. */
+    uint64_t (*tell)(struct journal *, uint32_t record, const struct payment_view *before,
+                     const struct payment_event *, const struct payment_step *, uint64_t row_count);
+    uint64_t told; /* the record of the last step, 0: it had none */
     uint16_t epoch;
 };
 

@@ -5,6 +5,7 @@
 #include "common/clock.h"
 #include "common/crash_point.h"
 #include "common/log.h"
+#include "worker/journal.h"
 #include "worker/lane_internal.h"
 #include "worker/payment_age.h"
 

@@ -11,6 +11,7 @@
 #include "worker/journal_replay.h"
 #include "worker/journal_state.h"
 #include "worker/journal_step.h"
+#include "worker/journal_tell.h"
 
 #define STATE_DIRECTORY "/state"
 
@@ -147,6 +148,7 @@ static bool take_over(struct gateway *gateway, unsigned number)
         printf("# lane %u: %s\n", number, why.text);
         return false;
     }
+    lane->memory.tell = journal_tell;
     for (uint32_t slot = 0; slot < GATEWAY_SLOTS; slot++)
         visit(gateway, lane, slot);
     struct journal_payment opened = journal_region_opened(&gateway->region, number);

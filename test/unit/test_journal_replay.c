@@ -13,6 +13,7 @@
 #include "worker/journal_region.h"
 #include "worker/journal_replay.h"
 #include "worker/journal_state.h"
+#include "worker/journal_tell.h"
 #include "worker/lane_memory.h"
 
 struct fixture {
@@ -69,6 +70,7 @@ static void open_journal(struct fixture *f, unsigned lane, enum status expected)
     journal_state_lane_path(directory, f->state, generation, lane);
     enum status status =
         journal_open(&f->lanes[lane].journal, directory, &identity, &settings, &f->why);
+    f->lanes[lane].tell = journal_tell;
     assert_int_equal(status, expected);
 }
 
