@@ -22,7 +22,7 @@ example docs/OPERATING.md 'PAYRING_DEADLINE_MS=soon payring-worker -n'
 cluster_start --apis 1 --workers 2
 is 'a region is created' "$(of_any_day <"$play_dir/create.log")" \
     "$(shown docs/OPERATING.md 'payringctl create' | of_any_day)"
-ok 'a lane is taken'     grep -qF "$(sed -n 's/.*\(program=payring-worker .*event=lane_taken.*\)/\1/p' docs/OPERATING.md)" \
+ok 'a lane is taken'     eventually 5 grep -qF "$(sed -n 's/.*\(program=payring-worker .*event=lane_taken.*\)/\1/p' docs/OPERATING.md)" \
     "$play_dir/worker0.log" "$play_dir/worker1.log"
 id=$(new_id)
 ok 'accepted'            post_payment api0 "$id" 19.90
