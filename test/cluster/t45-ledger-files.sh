@@ -32,8 +32,8 @@ ok 'every window agreed'            audit_wait
 ok 'the books agree'                books_agree_within 30
 ok 'the windows agree'              windows_agree
 ok 'more than memory holds'         counter_at_least lane.segments_dropped 4
-ok 'no contradiction anywhere'      build/payringctl check
-ok '... in files too'               sh -c 'build/payringctl check | grep -qE ", [0-9]+ files"'
+ok 'no contradiction anywhere'      "$build/payringctl" check
+ok '... in files too'               sh -c '"$build/payringctl" check | grep -qE ", [0-9]+ files"'
 ok 'no new file is half made'       same "$(ls "$state" | grep -v '\.rows$')" ''
 
 ok 'healthz tells the share'        answers 200 api0 /healthz
@@ -48,7 +48,7 @@ ok 'an API starts without it'       eventually 15 answers_health
 ok 'but does not sum'               answers 503 api0 /payments-summary
 ok '... and names it'               body_says 'the file ledger-lane0-0000000000.rows of the ledger is missing'
 ok 'payments are accepted'          post_payment api0 "$(new_id)" 19.90
-ok 'check names it too'             sh -c 'build/payringctl check | grep -q "ledger-lane0-0000000000.rows"'
+ok 'check names it too'             sh -c '"$build/payringctl" check | grep -q "ledger-lane0-0000000000.rows"'
 mv "$play_dir/aside" "$state/ledger-lane0-0000000000.rows"
 ok 'back again, it sums'            answers 200 api0 /payments-summary
 ok 'the windows agree'              windows_agree
@@ -79,5 +79,5 @@ ok 'nothing counts'                 summary_has api1 default 0 0.00
 load_start --count 16000 --rate 2000 --seed 373
 ok 'the load is answered'           load_wait
 ok 'the books agree'                books_agree_within 30 --purged-until "$purged_us"
-ok 'no contradiction anywhere'      build/payringctl check
+ok 'no contradiction anywhere'      "$build/payringctl" check
 done_testing
