@@ -36,17 +36,28 @@ void shm_lease_give_back(const struct shm_region *region, unsigned lease)
 }
 
 /* F_OFD_GETLK says who stands in the way; it does not see locks of its own description. */
-static int first_taken(int fd, unsigned first, unsigned count)
+static bool is_taken(int fd, unsigned lease)
 {
-    struct flock lock = bytes(F_WRLCK, first, count);
-    if (fcntl(fd, F_OFD_GETLK, &lock) != 0 || lock.l_type == F_UNLCK)
-        return -1;
-    return lock.l_start > (off_t)first ? (int)lock.l_start : (int)first;
+    struct flock lock = bytes(F_WRLCK, lease, 1);
+    return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
 bool shm_lease_is_taken(const struct shm_region *region, unsigned lease)
 {
-    return first_taken(region->fd, lease, 1) >= 0;
+    return is_taken(region->fd, lease);
+}
+
+/* Byte by byte, since of several locks in a range the kernel names any: the same one every time,
+ * and one that tells which process to stop, before those that some worker or other holds. */
+static unsigned first_taken(int fd)
+{
+    for (unsigned lease = SHM_LEASE_API; lease < SHM_LEASE_END; lease++)
+        if (is_taken(fd, lease))
+            return lease;
+    for (unsigned lease = SHM_LEASE_CREATION + 1; lease < SHM_LEASE_API; lease++)
+        if (is_taken(fd, lease))
+            return lease;
+    return SHM_LEASE_CREATION; /* or gone meanwhile: whoever it was, it was in use a moment ago */
 }
 
 static void describe(unsigned lease, char *text, size_t size)
@@ -73,9 +84,7 @@ enum status shm_lease_try_take_all(const struct shm_region *region, struct expla
         return STATUS_OK;
     if (status == STATUS_SYSTEM)
         return explain(why, status, "the leases of region %s cannot be taken: %m", region->name);
-    int taken = first_taken(region->fd, SHM_LEASE_CREATION, SHM_LEASE_END);
-    /* Gone between the two calls: whoever it was, it was in use a moment ago. */
-    describe(taken < 0 ? SHM_LEASE_CREATION : (unsigned)taken, holder, sizeof holder);
+    describe(first_taken(region->fd), holder, sizeof holder);
     return explain(why, STATUS_BUSY, "%s of region %s is in use: stop its process first", holder,
                    region->name);
 }

@@ -45,7 +45,7 @@ void shm_lease_give_back(const struct shm_region *, unsigned lease);
 bool shm_lease_is_taken(const struct shm_region *, unsigned lease);
 
 /* Take all of them at once, to remove the region. STATUS_BUSY names one that
- * is held, and none was taken then. */
+ * is held, an API's or a lane's before others, and none was taken then. */
 enum status shm_lease_try_take_all(const struct shm_region *, struct explain *why);
 
 /* Note a new tenancy of an area: epoch + 1, pid, since, beat. Returns the epoch.

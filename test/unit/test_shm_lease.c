@@ -84,6 +84,26 @@ static void all_or_none(void **state)
     shm_region_detach(&other);
 }
 
+/* Whoever came first: what tells a person which process to stop. */
+static void of_several_the_same_is_named(void **state)
+{
+    struct shm_fixture *f = *state;
+    static const unsigned held[] = {SHM_LEASE_HEALTH, SHM_LEASE_LANE, SHM_LEASE_API,
+                                    SHM_LEASE_PURGE};
+    const size_t count = sizeof held / sizeof held[0];
+    for (size_t first = 0; first < count; first++) {
+        struct shm_region others[sizeof held / sizeof held[0]];
+        for (size_t i = 0; i < count; i++) {
+            others[i] = attach_another(f);
+            assert_int_equal(shm_lease_try_take(&others[i], held[(first + i) % count]), STATUS_OK);
+        }
+        assert_int_equal(shm_lease_try_take_all(&f->region, &f->why), STATUS_BUSY);
+        assert_non_null(strstr(f->why.text, "API slot 0"));
+        for (size_t i = 0; i < count; i++)
+            shm_region_detach(&others[i]);
+    }
+}
+
 /* A child that holds lane 0 and says so. */
 static pid_t start_holder(struct shm_fixture *f)
 {
@@ -153,6 +173,7 @@ int main(void)
         TEST(one_holder_at_a_time),
         TEST(an_inspector_sees_who_holds_what),
         TEST(all_or_none),
+        TEST(of_several_the_same_is_named),
         TEST(a_lease_vanishes_with_its_holder),
         TEST(a_stopped_holder_keeps_it),
         TEST(a_tenancy_is_noted),
