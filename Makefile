@@ -54,6 +54,7 @@ RACE_OBJECTS      := $(call objects_of,$(addprefix test/race/explore/,explore.c 
 RACED_SOURCES     := $(wildcard test/race/explore/scenario_*.c) $(addprefix test/race/explore/,owner.c region.c) \
                      $(call sources_of,shm) worker/lane_memory.c worker/payment_protocol.c
 RACED_OBJECTS     := $(patsubst %.c,$(B)/raced/%.o,$(RACED_SOURCES))
+POWER_OBJECTS     := $(call objects_of,$(wildcard test/power/*.c))
 UNIT_SOURCES      := $(wildcard test/unit/test_*.c)
 UNIT_OBJECTS      := $(call objects_of,$(filter-out test/unit/test_%,$(wildcard test/unit/*.c)))
 UNIT_TESTS        := $(patsubst test/unit/%.c,$(B)/unit/%,$(UNIT_SOURCES))
@@ -62,6 +63,7 @@ PROGRAMS := $(B)/payring-api $(B)/payring-worker $(B)/payringctl
 TOOLS    := $(if $(PROCESSOR_OBJECTS),$(B)/processor) $(if $(POSTER_OBJECTS),$(B)/poster) \
             $(addprefix $(B)/,$(BENCH_TOOLS)) $(B)/bench-summary
 MODEL    := $(if $(MODEL_OBJECTS),$(B)/model)
+POWER    := $(if $(POWER_OBJECTS),$(B)/power-cuts)
 
 # Includes point one way, api and worker -> shm -> common; linking follows the same arrows.
 COMMON_ARCHIVES = $(B)/libcommon.a
@@ -87,6 +89,7 @@ help:
 	@echo 'make race           explore every interleaving on the shared memory; race-deep: larger bounds'
 	@echo 'make hammer         all parties of a lane at once, killed and stopped, SECONDS=60'
 	@echo 'make race-tsan      the same as threads under the thread sanitizer, SECONDS=60'
+	@echo 'make power-cuts     cut the power of a small gateway a hundred thousand times'
 	@echo 'make asan           the unit tests under the address and undefined-behaviour sanitizers'
 	@echo 'make tsan           the unit tests under the thread sanitizer'
 	@echo 'make asan-cluster   the cluster plays under the first two (PLAYS=... for some of them)'
@@ -102,7 +105,7 @@ help:
 	@echo 'make clean          remove build/'
 
 .PHONY: all programs tools unit-tests
-all: programs tools unit-tests $(MODEL) $(B)/race $(B)/hammer
+all: programs tools unit-tests $(MODEL) $(B)/race $(B)/hammer $(POWER)
 programs: $(PROGRAMS)
 tools: $(TOOLS)
 unit-tests: $(UNIT_TESTS)
@@ -181,6 +184,10 @@ race-tsan:
 ADDRESS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 THREAD  := -fsanitize=thread -Wno-error=tsan
 asan_make = $(MAKE) --no-print-directory B=build/asan SANITIZE='$(ADDRESS)'
+.PHONY: power-cuts
+power-cuts: $(B)/power-cuts
+	$(B)/power-cuts --lives=100
+
 # The thread sanitizer of gcc 12 does not know the address layout of newer kernels: no
 # randomisation for it, nor for what it has made.
 tsan_make = setarch -R $(MAKE) --no-print-directory B=build/tsan SANITIZE='$(THREAD)'
@@ -318,6 +325,10 @@ $(B)/hammer: $(HAMMER_OBJECTS) $(WORKER_ARCHIVES)
 WRAPPED = write read open close
 $(B)/race: $(RACE_OBJECTS) $(RACED_OBJECTS) $(COMMON_ARCHIVES)
 	$(call link,$(addprefix -Wl$(comma)--wrap=,$(WRAPPED)))
+
+# The journal on a disk that loses what was not synced.
+$(B)/power-cuts: $(POWER_OBJECTS) $(WORKER_ARCHIVES)
+	$(call link)
 
 # A unit test is linked with the rooms that it includes from and those below them, so that it
 # builds while another room does not.

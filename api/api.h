@@ -18,6 +18,15 @@
  * of timers is walked for each. */
 #define API_WAITING_MAX 256
 
+/* Answers that wait for the disk (durable_waits.h). */
+#define DURABLE_WAITS_MAX 8192
+struct durable_wait;
+struct durable_waits {
+    struct durable_wait *first, **end; /* end NULL: never used so far */
+    unsigned count;
+    struct api_timer timer;
+};
+
 struct api_server;
 
 struct api {
@@ -30,6 +39,7 @@ struct api {
     struct payment_intake intake;
     struct payment_json *json;
     struct api_timers timers;
+    struct durable_waits durable_waits;
     struct api_timer heartbeat;
     struct api_server *server; /* set by main, between begin and end */
     unsigned waiting;          /* requests that wait for a timer */

@@ -2,6 +2,10 @@
 
 #include "common/check.h"
 #include "shm/shm_ledger.h"
+
+/* In async, entries that a lane has not taken in for so long are as good as lost, should the power
+ * go: nothing more is accepted before they are in its journal. */
+#define BEHIND_MS 1000
 #include "shm/shm_operator.h"
 
 void payment_intake_open(struct payment_intake *intake, const struct shm_region *region,
@@ -9,6 +13,7 @@ void payment_intake_open(struct payment_intake *intake, const struct shm_region 
 {
     *intake = (struct payment_intake){
         .region = region,
+        .api_slot = api_slot,
         .intake = UINT64_MAX, /* not seen yet */
         .intake_seen = &shm_region_api(region, api_slot)->intake_seen,
     };
@@ -68,10 +73,56 @@ static enum payment_intake_verdict judge_known(const struct shm_payment_snapshot
     return PAYMENT_INTAKE_KNOWN;
 }
 
-static enum payment_intake_verdict push(const struct payment_intake *intake, unsigned number,
+static const struct shm_lane *control_of(const struct payment_intake *intake, unsigned lane)
+{
+    return shm_region_lane(intake->region, lane);
+}
+
+/* Pairs with the release in lane_journal.c. */
+static bool has_journal_failed(const struct payment_intake *intake, unsigned lane)
+{
+    return intake->region->durability != SHM_DURABILITY_MEMORY &&
+           atomic_load_explicit(&control_of(intake, lane)->journal.state, memory_order_acquire) ==
+               SHM_JOURNAL_FAILED;
+}
+
+static bool is_journal_behind(const struct payment_intake *intake, unsigned lane, int64_t now_ms)
+{
+    struct shm_ring_entry oldest;
+    if (intake->region->durability != SHM_DURABILITY_ASYNC)
+        return false;
+    uint64_t head = atomic_load_explicit(&control_of(intake, lane)->head[intake->api_slot].value,
+                                         memory_order_acquire);
+    return shm_ring_look(intake->region, intake->api_slot, lane, head, &oldest) &&
+           now_ms - oldest.accepted_at_ms > BEHIND_MS;
+}
+
+enum payment_intake_durability payment_intake_look(const struct payment_intake *intake,
+                                                   const struct payment_intake_receipt *receipt)
+{
+    const struct shm_lane *control = control_of(intake, receipt->lane);
+    if (intake->region->durability != SHM_DURABILITY_SYNC)
+        return has_journal_failed(intake, receipt->lane) ? PAYMENT_INTAKE_NEVER_KNOWN
+                                                         : PAYMENT_INTAKE_DURABLE;
+    /* Pairs with the releases in lane_journal.c. */
+    uint64_t durable =
+        atomic_load_explicit(receipt->is_entry ? &control->durable_head[intake->api_slot].value
+                                               : &control->journal.durable,
+                             memory_order_acquire);
+    if (durable >= receipt->upto)
+        return PAYMENT_INTAKE_DURABLE;
+    return has_journal_failed(intake, receipt->lane) ? PAYMENT_INTAKE_NEVER_KNOWN
+                                                     : PAYMENT_INTAKE_NOT_YET;
+}
+
+static enum payment_intake_verdict push(struct payment_intake *intake, unsigned number,
                                         struct payment_intake_lane *lane,
                                         const struct shm_ring_entry *entry)
 {
+    if (has_journal_failed(intake, number))
+        return PAYMENT_INTAKE_JOURNAL_FAILED;
+    if (is_journal_behind(intake, number, entry->accepted_at_ms))
+        return PAYMENT_INTAKE_JOURNAL_BEHIND;
     if (lane->budget == 0)
         lane->budget = shm_ledger_budget(intake->region, number);
     if (lane->budget == 0)
@@ -80,6 +131,7 @@ static enum payment_intake_verdict push(const struct payment_intake *intake, uns
         return PAYMENT_INTAKE_RING_FULL;
     lane->budget--;
     shm_doorbell_ring(&lane->bell);
+    intake->receipt = (struct payment_intake_receipt){number, true, lane->ring.local_tail};
     return PAYMENT_INTAKE_ACCEPTED;
 }
 
@@ -101,8 +153,15 @@ enum payment_intake_verdict payment_intake_offer(struct payment_intake *intake,
     /* A record that the purge has not reached yet is a miss: the lane clears it, or keeps it if it
      * is in flight, before it takes anything newer out of a ring, and judges the copy then. */
     if (shm_payments_find(&lane->payments, id, &known) == SHM_PAYMENTS_HIT &&
-        !is_purged(&known, generation))
+        !is_purged(&known, generation)) {
+        /* After the look at the record: whatever it tells of was written before. Pairs with the
+         * release in lane_memory.c. */
+        intake->receipt = (struct payment_intake_receipt){
+            number, false,
+            atomic_load_explicit(&control_of(intake, number)->journal.written,
+                                 memory_order_acquire)};
         return judge_known(&known, amount_cents);
+    }
     if (payment_intake_is_stopped(intake))
         return PAYMENT_INTAKE_STOPPED;
     return push(intake, number, lane,

@@ -7,11 +7,16 @@
  *                       ▼ not known
  *                    intake ── stopped ──▶ STOPPED
  *                       ▼
+ *                    journal ── failed, behind ──▶ JOURNAL_FAILED, JOURNAL_BEHIND
+ *                       ▼
  *                    ledger ── could not hold it ──▶ LEDGER_FULL
  *                       ▼
  *                     ring ── no slot ──▶ RING_FULL
  *                       ▼
  *                    ACCEPTED: it is the lane's
+ *
+ * In durability sync, ACCEPTED and KNOWN come with a receipt, and are answered when what it stands
+ * for is on disk (payment_intake_look).
  *
  * The table is only a hint here. What is missed (it changes while we look; a payment may still be
  * in a ring) is enqueued, and its lane, which sees all copies of an id one after the other, drops
@@ -29,14 +34,29 @@
 #include "shm/shm_ring.h"
 
 enum payment_intake_verdict {
-    PAYMENT_INTAKE_ACCEPTED,    /* pushed */
-    PAYMENT_INTAKE_KNOWN,       /* the same payment is there already, or paid */
-    PAYMENT_INTAKE_DIFFERS,     /* the id is known with another amount */
-    PAYMENT_INTAKE_REFUSED,     /* known, and ended CONFLICT or REJECTED: it will not be paid */
-    PAYMENT_INTAKE_RING_FULL,   /* its lane does not keep up */
-    PAYMENT_INTAKE_LEDGER_FULL, /* its row might not fit */
-    PAYMENT_INTAKE_STOPPED,     /* an operator wants nothing new in here */
-    PAYMENT_INTAKE_REGION_GONE, /* what is accepted into it would be lost */
+    PAYMENT_INTAKE_ACCEPTED,       /* pushed */
+    PAYMENT_INTAKE_KNOWN,          /* the same payment is there already, or paid */
+    PAYMENT_INTAKE_DIFFERS,        /* the id is known with another amount */
+    PAYMENT_INTAKE_REFUSED,        /* known, and ended CONFLICT or REJECTED: it will not be paid */
+    PAYMENT_INTAKE_RING_FULL,      /* its lane does not keep up */
+    PAYMENT_INTAKE_LEDGER_FULL,    /* its row might not fit */
+    PAYMENT_INTAKE_STOPPED,        /* an operator wants nothing new in here */
+    PAYMENT_INTAKE_REGION_GONE,    /* what is accepted into it would be lost */
+    PAYMENT_INTAKE_JOURNAL_FAILED, /* what is accepted now would not be on disk, soon or ever */
+    PAYMENT_INTAKE_JOURNAL_BEHIND, /* async: what was accepted a second ago is in no journal yet */
+};
+
+/* What has to be on disk before a payment may be called durable. */
+struct payment_intake_receipt {
+    unsigned lane;
+    bool is_entry; /* of our ring: the number of entries up to it; else a record of the journal */
+    uint64_t upto;
+};
+
+enum payment_intake_durability {
+    PAYMENT_INTAKE_DURABLE,
+    PAYMENT_INTAKE_NOT_YET,
+    PAYMENT_INTAKE_NEVER_KNOWN, /* the journal has failed: it may be on disk or not */
 };
 
 /* An API's way to one lane. */
@@ -52,6 +72,8 @@ struct payment_intake {
     bool region_gone;              /* set by whoever finds out; never taken back */
     uint64_t intake;               /* shm_operator_intake at the last look */
     _Atomic uint64_t *intake_seen; /* where that is said */
+    unsigned api_slot;
+    struct payment_intake_receipt receipt; /* of the last ACCEPTED or KNOWN */
     struct payment_intake_lane lanes[SHM_LANES_MAX];
 };
 
@@ -78,6 +100,10 @@ enum payment_intake_verdict payment_intake_offer(struct payment_intake *, const 
  * operator waits for that, so an API looks now and then, not only when something is offered.
  * Order:   seen is stored (release) after every push under what was seen before. */
 bool payment_intake_is_stopped(struct payment_intake *);
+
+/* Is it on disk? Always, where nothing is to wait for. Never waits. */
+enum payment_intake_durability payment_intake_look(const struct payment_intake *,
+                                                   const struct payment_intake_receipt *);
 
 /* Wake every lane's owner that sleeps: something else than a payment waits for it. */
 void payment_intake_wake_all(struct payment_intake *);

@@ -18,6 +18,20 @@ static uint64_t read_count(const _Atomic uint64_t *count)
     return atomic_load_explicit(count, memory_order_acquire);
 }
 
+/* "" where none is kept. */
+static const char *journal_of(const struct shm_region *region, unsigned lane)
+{
+    static const char *const names[] = {
+        [SHM_JOURNAL_NONE] = ",\"journal\":\"not open\"",
+        [SHM_JOURNAL_WORKING] = ",\"journal\":\"working\"",
+        [SHM_JOURNAL_FAILED] = ",\"journal\":\"failed\"",
+    };
+    uint64_t state = read_count(&shm_region_lane(region, lane)->journal.state);
+
+    return region->durability == SHM_DURABILITY_MEMORY || state > SHM_JOURNAL_FAILED ? ""
+                                                                                     : names[state];
+}
+
 static int put_lane(char *text, const struct shm_region *region, unsigned lane)
 {
     const struct shm_lane *control = shm_region_lane(region, lane);
@@ -27,18 +41,21 @@ static int put_lane(char *text, const struct shm_region *region, unsigned lane)
         queued += shm_ring_depth(region, slot, lane);
     return snprintf(text, LANE_SIZE,
                     "%s{\"lane\":%u,\"owned\":%s,\"queued\":%" PRIu64 ",\"unsettled\":%" PRIu64
-                    ",\"rowsLeft\":%" PRIu64 ",\"ledgerUsedPercent\":%u}",
+                    ",\"rowsLeft\":%" PRIu64 ",\"ledgerUsedPercent\":%u%s}",
                     lane > 0 ? "," : "", lane,
                     shm_lease_is_taken(region, SHM_LEASE_LANE + lane) ? "true" : "false", queued,
                     read_count(&control->unsettled),
                     shm_ledger_end(region, lane) - read_count(&control->row_count),
-                    shm_ledger_used_percent(region, lane));
+                    shm_ledger_used_percent(region, lane), journal_of(region, lane));
 }
 
 static const char *status_of(const struct api *api)
 {
     if (!api->region_is_current)
         return "region gone";
+    for (unsigned lane = 0; lane < api->region.geometry.lanes; lane++)
+        if (read_count(&shm_region_lane(&api->region, lane)->journal.state) == SHM_JOURNAL_FAILED)
+            return "journal failed";
     return shm_operator_is_stopped(shm_operator_intake(&api->region)) ? "draining" : "ok";
 }
 

@@ -1,6 +1,7 @@
 /* POST /payments: 202 with nothing in it means that the payment is the gateway's. */
 #include "api/api_reply.h"
 #include "api/api_router.h"
+#include "api/durable_waits.h"
 
 #include "common/clock.h"
 #include "common/crash_point.h"
@@ -11,17 +12,47 @@ static void refuse(struct api *api, h2o_req_t *req, const struct payment_json_fa
     api_reply_error(req, 400, fault->reason, fault->field);
 }
 
+/* Whoever hears that it is not known sends the payment again: that is always safe. */
+static void answer_durable(struct api *api, h2o_req_t *req, enum payment_intake_durability found)
+{
+    if (found == PAYMENT_INTAKE_DURABLE) {
+        api_reply_empty(req, 202);
+        CRASH_POINT(payment_answered);
+        return;
+    }
+    api_count(api, SHM_API_COUNTER_not_durable);
+    api_reply_unavailable(api, req,
+                          found == PAYMENT_INTAKE_NEVER_KNOWN
+                              ? "the journal has failed: the payment is not known to be durable"
+                              : "the payment is not known to be durable yet");
+}
+
+static void answer_when_durable(struct api *api, h2o_req_t *req)
+{
+    struct payment_intake_receipt receipt = api->intake.receipt;
+    enum payment_intake_durability found = payment_intake_look(&api->intake, &receipt);
+    if (found != PAYMENT_INTAKE_NOT_YET || !durable_waits_add(api, req, &receipt, answer_durable))
+        answer_durable(api, req, found);
+}
+
 static void answer(struct api *api, h2o_req_t *req, enum payment_intake_verdict verdict)
 {
     switch (verdict) {
     case PAYMENT_INTAKE_ACCEPTED:
         api_count(api, SHM_API_COUNTER_accepted);
-        api_reply_empty(req, 202);
-        CRASH_POINT(payment_answered);
+        answer_when_durable(api, req);
         break;
     case PAYMENT_INTAKE_KNOWN:
         api_count(api, SHM_API_COUNTER_known);
-        api_reply_empty(req, 202);
+        answer_when_durable(api, req);
+        break;
+    case PAYMENT_INTAKE_JOURNAL_FAILED:
+        api_count(api, SHM_API_COUNTER_journal_failed);
+        api_reply_unavailable(api, req, "the journal has failed: nothing is accepted");
+        break;
+    case PAYMENT_INTAKE_JOURNAL_BEHIND:
+        api_count(api, SHM_API_COUNTER_journal_behind);
+        api_reply_unavailable(api, req, "the journal is behind: its lane does not keep up");
         break;
     case PAYMENT_INTAKE_DIFFERS:
         api_count(api, SHM_API_COUNTER_conflicts);

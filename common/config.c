@@ -63,6 +63,8 @@ static_assert(sizeof(enum config_policy) == sizeof(uint32_t), "policy");
 static_assert(LOG_LEVEL_ERROR == 0 && LOG_LEVEL_DEBUG == 3, "order of the choices");
 #define AUTO UINT32_MAX
 static_assert(CONFIG_API_SLOT_AUTO == AUTO && CONFIG_SEGMENT_ROWS_AUTO == AUTO, "auto");
+static_assert(sizeof(enum config_durability) == sizeof(uint32_t), "durability");
+static_assert(CONFIG_DURABILITY_MEMORY == 0 && CONFIG_DURABILITY_SYNC == 2, "order");
 static_assert(CONFIG_POLICY_DEFAULT_ONLY == 0 && CONFIG_POLICY_DEADLINE == 1, "order");
 
 /* clang-format off: a table */
@@ -88,7 +90,9 @@ static const struct setting settings[] = {
             4096, 1048576,
             "create: rows that move to a file at once; auto: a quarter of the ledger at most"),
     TEXT("state-dir", API | WORKER | CTL, KIND_PATH_OR_NONE, state_dir, "none",
-         "directory on disk where full segments of the ledger are kept, the same for all"),
+         "directory on disk for full segments of the ledger and the journal, the same for all"),
+    CHOICE("durability", CTL, durability, "memory", "memory, async, sync",
+           "create: what a 2xx means: in memory, soon on disk, or on disk"),
 
     NUMERIC("api-slot", API, KIND_NUMBER_OR_AUTO, api_slot, "auto", 0, 15,
             "this API's place in the region; auto: the first free one"),
@@ -109,6 +113,8 @@ static const struct setting settings[] = {
     NUMBER("connection-age-s", API, connection_age_s, "60", 0, 86400,
            "s after which an answer on a client's connection says close; 0: never"),
     NUMBER("retry-after-s", API, retry_after_s, "1", 1, 3600, "Retry-After of an answer 503"),
+    NUMBER("durable-timeout-ms", API, durable_timeout_ms, "2000", 10, 60000,
+           "ms that an answer waits for the disk in durability sync; then it is a 503"),
     NUMBER("stop-timeout-ms", API | WORKER, stop_timeout_ms, "5000", 0, 600000,
            "ms to finish what is in flight when told to stop"),
 
@@ -147,6 +153,12 @@ static const struct setting settings[] = {
            "requests in flight per lane and processor at most; the limit adapts below it"),
     NUMBER("lookup-young-s", WORKER, lookup_young_s, "0", 0, 604800,
            "ask both processors for every id while the region is younger than this"),
+    NUMBER("journal-interval-ms", WORKER, journal_interval_ms, "20", 1, 10000,
+           "ms between two commits of the journal in durability async"),
+    NUMBER("journal-max-bytes", WORKER, journal_max_bytes, "268435456", 8388608, 4294967295,
+           "bytes of one lane's journal; ids of ended payments are forgotten for it"),
+    NUMBER("quarantine-ms", WORKER, quarantine_ms, "60000", 0, 3600000,
+           "ms that payments of a journal wait before the books are asked for them"),
 };
 /* clang-format on */
 

@@ -36,6 +36,12 @@ enum config_policy {
     CONFIG_POLICY_DEADLINE,
 };
 
+enum config_durability { /* as enum shm_durability */
+                         CONFIG_DURABILITY_MEMORY,
+                         CONFIG_DURABILITY_ASYNC,
+                         CONFIG_DURABILITY_SYNC,
+};
+
 struct config_endpoint {
     char host[256]; /* a name or an address, IPv6 without its brackets; "": none */
     char port[6];   /* decimal, as getaddrinfo wants it */
@@ -75,6 +81,7 @@ struct config {
     uint32_t ledger_rows;
     uint32_t horizon_payments;
     uint32_t ledger_segment_rows; /* CONFIG_SEGMENT_ROWS_AUTO: as suits ledger_rows */
+    enum config_durability durability;
 
     char state_dir[256]; /* "": none */
 
@@ -88,6 +95,7 @@ struct config {
     uint32_t request_timeout_ms;
     uint32_t connection_age_s; /* 0: no limit */
     uint32_t retry_after_s;
+    uint32_t durable_timeout_ms;
     uint32_t stop_timeout_ms;
     struct config_peer peers[CONFIG_PEERS_MAX];
     unsigned peer_count;
@@ -108,6 +116,9 @@ struct config {
     uint32_t health_interval_ms;
     uint32_t in_flight_max;
     uint32_t lookup_young_s;
+    uint32_t journal_interval_ms;
+    uint32_t journal_max_bytes;
+    uint32_t quarantine_ms;
 };
 
 /* A switch of the caller's own that is given on the command line only and takes no value. */

@@ -45,7 +45,7 @@
 #include <stdint.h>
 
 #define SHM_MAGIC          UINT64_C(0x474e495259415000) /* "\0PAYRING", little endian */
-#define SHM_LAYOUT_VERSION 2u
+#define SHM_LAYOUT_VERSION 4u
 
 #define SHM_PAGE_SIZE       4096u
 #define SHM_CACHE_LINE_SIZE 64u
@@ -89,10 +89,24 @@ struct shm_geometry {
 };
 static_assert(sizeof(struct shm_geometry) == 28, "geometry");
 
+/* What a 2xx means. Chosen at creation, never changed (docs/JOURNAL.md). */
+enum shm_durability {
+    SHM_DURABILITY_MEMORY = 0, /* it is in the region */
+    SHM_DURABILITY_ASYNC = 1,  /* and on disk within an interval */
+    SHM_DURABILITY_SYNC = 2,   /* and on disk */
+};
+
+/* Where its contents came from. */
+enum shm_origin {
+    SHM_ORIGIN_EMPTY = 0,
+    SHM_ORIGIN_JOURNAL = 1,       /* of which nothing that was acknowledged is missing */
+    SHM_ORIGIN_JOURNAL_ASYNC = 2, /* of which the end may be missing */
+};
+
 struct shm_header {
     uint64_t magic;
     uint32_t layout_version;
-    uint32_t reserved_0;
+    uint32_t durability;         /* enum shm_durability */
     uint64_t layout_fingerprint; /* SHM_LAYOUT_FINGERPRINT of the creator's build */
     uint64_t total_size;         /* bytes */
     uint64_t region_id_hi;       /* random: no two regions share it */
@@ -104,7 +118,7 @@ struct shm_header {
     uint64_t created_at_monotonic_ms; /* for the age of the region; dies with the boot, as the
                                          region does */
     _Atomic uint32_t state;           /* enum shm_region_state */
-    uint32_t reserved_2;
+    uint32_t origin;                  /* enum shm_origin */
     /* Of the ledger. It is in all its files, and older than the region that adopted them. */
     uint64_t ledger_id_hi;
     uint64_t ledger_id_lo;
@@ -248,10 +262,11 @@ enum payment_state {
 };
 
 enum payment_flag {
-    PAYMENT_FLAG_UNKNOWN = 1,  /* an attempt's outcome is unknown: pinned to its processor */
-    PAYMENT_FLAG_ASK = 2,      /* ask both processors for the id before binding */
-    PAYMENT_FLAG_SEEN = 4,     /* the filter knows the id: may have been counted here before */
-    PAYMENT_FLAG_RESOLVED = 8, /* an operator has decided about it */
+    PAYMENT_FLAG_UNKNOWN = 1,    /* an attempt's outcome is unknown: pinned to its processor */
+    PAYMENT_FLAG_ASK = 2,        /* ask both processors for the id before going on */
+    PAYMENT_FLAG_SEEN = 4,       /* the filter knows the id: may have been counted here before */
+    PAYMENT_FLAG_RESOLVED = 8,   /* an operator has decided about it */
+    PAYMENT_FLAG_UNCOUNTED = 16, /* of a journal, in which it had not ended: not counted here */
 };
 
 /* One payment. The sequence number is odd while the owner changes the record;
@@ -315,6 +330,12 @@ struct shm_filter {
 };
 static_assert(sizeof(struct shm_filter) == SHM_CACHE_LINE_SIZE, "filter");
 
+enum shm_journal_state {
+    SHM_JOURNAL_NONE = 0,    /* not kept, or nobody has opened it yet */
+    SHM_JOURNAL_WORKING = 1, /* whatever the lane does is in it */
+    SHM_JOURNAL_FAILED = 2,  /* nothing more comes into it until its lane has a new owner */
+};
+
 struct shm_lane {
     struct shm_presence presence;
 
@@ -357,6 +378,16 @@ struct shm_lane {
         _Atomic uint64_t answered; /* number of the last one that has its verdict */
         uint64_t reserved[3];
     } decision;
+
+    /* How the lane's journal stands. Sequence numbers of its records. */
+    struct {
+        _Atomic uint64_t state;   /* enum shm_journal_state */
+        _Atomic uint64_t written; /* release, before the stores that the record tells of */
+        _Atomic uint64_t durable; /* release: all up to this one are on disk */
+        uint64_t reserved[5];
+    } journal;
+    /* In sync: payments of ring[api][this lane] that are on disk, or need not be. */
+    struct shm_line_counter durable_head[SHM_API_SLOTS_MAX];
 };
 static_assert(offsetof(struct shm_lane, sleep_count) == 64, "lane");
 static_assert(offsetof(struct shm_lane, row_count) == 128, "lane");
@@ -365,6 +396,8 @@ static_assert(offsetof(struct shm_lane, processor) == 256, "lane");
 static_assert(offsetof(struct shm_lane, head) == 384, "lane");
 static_assert(offsetof(struct shm_lane, counters) == 1408, "lane");
 static_assert(offsetof(struct shm_lane, decision) == 1920, "lane");
+static_assert(offsetof(struct shm_lane, journal) == 1984, "lane");
+static_assert(offsetof(struct shm_lane, durable_head) == 2048, "lane");
 static_assert(sizeof(struct shm_lane) <= SHM_PAGE_SIZE, "lane");
 
 /* ------------------------------------------------------------- ledger rows */

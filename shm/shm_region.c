@@ -188,6 +188,8 @@ static void read_header(struct shm_region *region)
     region->region_id_lo = header->region_id_lo;
     region->ledger_id_hi = header->ledger_id_hi;
     region->ledger_id_lo = header->ledger_id_lo;
+    region->durability = (enum shm_durability)header->durability;
+    region->origin = (enum shm_origin)header->origin;
 }
 
 static enum status map_and_fill(struct shm_region *half, const struct shm_region_seed *seed,
@@ -233,7 +235,7 @@ static enum status make_bells(const struct shm_region *half, struct explain *why
     return STATUS_OK;
 }
 
-static enum status refuse_existing(const char *name, struct explain *why)
+enum status shm_region_refuse_existing(const char *name, struct explain *why)
 {
     char path[SHM_REGION_PATH_SIZE];
     object_path(path, name);
@@ -259,7 +261,7 @@ static enum status build(struct shm_region *half, const char *new_path,
 {
     /* Creators of one name come one after the other (creation lock) and removers
      * take the name away last: while it is free, the bells are ours alone. */
-    enum status status = refuse_existing(half->name, why);
+    enum status status = shm_region_refuse_existing(half->name, why);
     if (status == STATUS_OK)
         status = allocate(half, why);
     CRASH_POINT_IF(status == STATUS_OK, region_allocated);
@@ -289,7 +291,8 @@ enum status shm_region_create_seeded(const char *name, const struct shm_geometry
     if (status == STATUS_OK)
         status = shm_places_compute(&half.places, &half.geometry, why);
     if (status == STATUS_OK)
-        status = refuse_existing(name, why); /* at once, even while a creator is stopped */
+        status =
+            shm_region_refuse_existing(name, why); /* at once, even while a creator is stopped */
     if (status != STATUS_OK)
         return status;
     snprintf(half.name, sizeof half.name, "%s", name);
@@ -376,6 +379,11 @@ static enum status verify_geometry(struct shm_region *region, uint64_t size, str
     if (shm_places_compute(&places, &region->geometry, &reason) != STATUS_OK)
         return explain(why, STATUS_DAMAGED, "region %s is damaged: %.200s", region->name,
                        reason.text);
+    if (header->durability > SHM_DURABILITY_SYNC || header->origin > SHM_ORIGIN_JOURNAL_ASYNC)
+        return explain(why, STATUS_DAMAGED,
+                       "region %s is damaged: its durability is %u and its "
+                       "origin %u",
+                       region->name, header->durability, header->origin);
     if (places.total_size != size || header->total_size != size)
         return explain(why, STATUS_DAMAGED,
                        "region %s is damaged: its geometry takes %" PRIu64

@@ -33,6 +33,8 @@ struct shm_region {
     uint64_t region_id_hi, region_id_lo;
     uint64_t ledger_id_hi, ledger_id_lo;
     struct shm_archive *archive; /* the ledger's files (shm_archive_open); NULL: none known here */
+    enum shm_durability durability;
+    enum shm_origin origin;
 };
 
 /* Build, fill and only then name a new region: nobody ever sees one that is not ready.
@@ -64,6 +66,11 @@ struct shm_region_seed {
     enum status (*seed)(struct shm_region *, void *context, struct explain *why);
     void *context;
 };
+
+/* STATUS_EXISTS: there is one of that name. Creation looks by itself; for those who have to do
+ * something else before. */
+enum status shm_region_refuse_existing(const char *name, struct explain *why);
+
 enum status shm_region_create_seeded(const char *name, const struct shm_geometry *,
                                      const struct shm_region_seed *, struct explain *why);
 

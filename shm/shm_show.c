@@ -419,6 +419,8 @@ const char *shm_show_flag_name(unsigned flag)
         return "seen";
     case PAYMENT_FLAG_RESOLVED:
         return "resolved";
+    case PAYMENT_FLAG_UNCOUNTED:
+        return "uncounted";
     default:
         return NULL;
     }

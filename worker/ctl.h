@@ -112,6 +112,14 @@ void ctl_operator_close(struct shm_region *);
 enum ctl_exit ctl_operator_take(struct shm_region *, int64_t deadline_ms);
 void ctl_operator_give_back(struct shm_region *);
 
+/* ---- ctl_journal.c ---- */
+
+/* Create the region as the settings say, with what `first` puts into it, and then made of the
+ * journal that the state directory holds. Tells what came of it. Statuses as of
+ * shm_region_create_seeded and journal_replay_into. */
+enum status ctl_create_region(const struct config *, const struct shm_geometry *,
+                              const struct shm_region_seed *first, struct explain *why);
+
 /* ---- the verbs ---- */
 
 enum ctl_exit ctl_create(struct ctl *);
@@ -120,6 +128,7 @@ enum ctl_exit ctl_show(struct ctl *);
 enum ctl_exit ctl_check(struct ctl *);
 enum ctl_exit ctl_list(struct ctl *);
 enum ctl_exit ctl_rows(struct ctl *);
+enum ctl_exit ctl_journal(struct ctl *);
 enum ctl_exit ctl_remove(struct ctl *);
 enum ctl_exit ctl_payments(struct ctl *);
 enum ctl_exit ctl_resolve(struct ctl *);

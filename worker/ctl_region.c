@@ -56,6 +56,10 @@ static enum ctl_exit accept_existing(const struct config *config, const struct s
     if (shm_region_attach_read_only(&region, config->region, &why) != STATUS_OK)
         return ctl_complain(CTL_FAILED, "%s", why.text);
     enum status status = compare_geometry(&region.geometry, wanted, &why);
+    if (status == STATUS_OK && (uint32_t)region.durability != (uint32_t)config->durability)
+        status = explain(&why, STATUS_EXISTS,
+                         "the region exists already and was created with another "
+                         "PAYRING_DURABILITY; remove it first, or ask for what it has");
     shm_region_detach(&region);
     if (status != STATUS_OK)
         return ctl_complain(CTL_NO, "%s", why.text);
@@ -93,8 +97,8 @@ enum ctl_exit ctl_create(struct ctl *ctl)
     const struct config *config = ctl->config;
     struct survival survival = {.state_dir = config->state_dir};
     struct shm_geometry geometry = wanted_geometry(config);
-    enum status status = shm_region_create_seeded(config->region, &geometry,
-                                                  &(struct shm_region_seed){seed, &survival}, &why);
+    enum status status =
+        ctl_create_region(config, &geometry, &(struct shm_region_seed){seed, &survival}, &why);
     if (status == STATUS_EXISTS && ctl->if_missing)
         return accept_existing(config, &geometry);
     if (status != STATUS_OK || shm_places_compute(&places, &geometry, &why) != STATUS_OK)

@@ -38,7 +38,8 @@ static void beat(struct lane *lane)
 static bool has_news(struct lane *lane)
 {
     struct shm_ring_entry entry;
-    if (is_stopping(lane) || lane_purge_is_due(lane) || lane_decision_is_due(lane))
+    if (is_stopping(lane) || lane_purge_is_due(lane) || lane_decision_is_due(lane) ||
+        lane_journal_has_news(lane))
         return true;
     for (unsigned api = 0; !lane->full && api < lane->region->geometry.api_slots; api++)
         if (shm_ring_peek(&lane->memory.rings[api], &entry))
@@ -94,10 +95,12 @@ static void turn(struct lane *lane)
     if (busy && lane->filer)
         ledger_filer_wake(lane->filer);
     upstream_perform(lane->upstream, lane_on_completion, lane);
+    busy |= lane_journal_turn(lane);
     watch_ledger(lane);
     busy |= lane_take_in(lane);
     busy |= lane_decide(lane);
     int64_t look_again_us = lane_dispatch(lane, &sent);
+    lane_journal_kick(lane);
     beat(lane);
     if (!busy && !sent)
         rest(lane, look_again_us);
@@ -115,6 +118,7 @@ static int in_flight(const struct lane *lane)
 static void finish(struct lane *lane)
 {
     int64_t deadline_us = clock_monotonic_us() + lane->settings.stop_timeout_ms * 1000;
+    lane_journal_flush(lane);
     while (in_flight(lane) > 0 && clock_monotonic_us() < deadline_us) {
         upstream_wait(lane->upstream, -1, 100);
         upstream_perform(lane->upstream, lane_on_completion, lane);
@@ -137,6 +141,7 @@ static void *run(void *context)
 static void release(struct lane *lane)
 {
     ledger_filer_stop(lane->filer);
+    lane_journal_close(lane);
     if (lane->upstream)
         upstream_destroy(lane->upstream);
     if (lane->bell_fd >= 0)

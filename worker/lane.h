@@ -18,9 +18,13 @@ struct lane_settings {
     int64_t lookup_timeout_ms;
     int64_t horizon_ms;      /* ids younger than this are not forgotten */
     int64_t lookup_young_ms; /* ask the books first while the region is younger; 0 = never */
+    int64_t quarantine_ms;   /* of the region's age, before the books are asked for what it got
+                                from a journal */
+    int64_t journal_interval_ms;
+    uint64_t journal_max_bytes;
     int64_t stop_timeout_ms; /* for what is in flight when the lane is stopped */
     int in_flight_max;       /* of one processor */
-    const char *state_dir;   /* where the ledger is filed; "": nowhere */
+    const char *state_dir;   /* where the ledger is filed and the journal kept; "": nowhere */
 };
 
 struct lane;

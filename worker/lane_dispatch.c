@@ -13,8 +13,9 @@
 /* After another lane's probe was in the way: look again soon, each lane at a time of its own. */
 #define PROBE_RETRY_US 5000
 
-/* A lane's doorbell, and what libcurl opens for itself: its waker, a resolver's pair of sockets. */
-#define DESCRIPTORS_BESIDES 8
+/* A lane's doorbell, its journal, and what libcurl opens for itself: its waker, a resolver's pair
+ * of sockets. */
+#define DESCRIPTORS_BESIDES 24
 
 const char *const lane_processor_names[SHM_PROCESSORS] = {"default", "fallback"};
 
@@ -148,19 +149,25 @@ static void not_begun(struct lane *lane, uint32_t slot, unsigned processor, enum
                                                            .ticket = ticket_of(lane, slot)});
 }
 
-void lane_send_post(struct lane *lane, uint32_t slot, unsigned processor)
+void lane_begin_post(struct lane *lane, uint32_t slot, unsigned processor)
 {
     struct payment_view payment = lane_memory_view(&lane->memory, slot);
+    if (!upstream_try_post(lane->upstream, (int)processor, ticket_of(lane, slot), &payment.id,
+                           payment.amount_cents, payment.requested_at_us / 1000))
+        not_begun(lane, slot, processor, UPSTREAM_POST);
+    CRASH_POINT(post_begun);
+}
+
+void lane_send_post(struct lane *lane, uint32_t slot, unsigned processor, bool is_bound_now)
+{
     lane_memory_note_attempt(&lane->memory, slot);
     CRASH_POINT(post_noted);
     lane_memory_count(&lane->memory, SHM_LANE_COUNTER_posts);
     processor_view_sent(&lane->views[processor], lane->now_us);
     lane_queues_depart(&lane->queues, slot, processor, lane->now_us);
     publish(lane, processor);
-    if (!upstream_try_post(lane->upstream, (int)processor, ticket_of(lane, slot), &payment.id,
-                           payment.amount_cents, payment.requested_at_us / 1000))
-        not_begun(lane, slot, processor, UPSTREAM_POST);
-    CRASH_POINT(post_begun);
+    if (!is_bound_now || !lane_journal_holds(lane, slot, processor))
+        lane_begin_post(lane, slot, processor);
 }
 
 /* An outcome that is unknown again, of a payment alone: the processor has answered others since it
@@ -204,6 +211,28 @@ void lane_note_answer(struct lane *lane, uint32_t slot,
                  lane_processor_names[processor], (int)view->failing);
 }
 
+/* A payment of an earlier life is looked up first, and not before a request of
+ * that life that sleeps at a processor has had the time to wake. */
+static void ask_first(struct lane *lane, uint32_t slot, enum lane_place list)
+{
+    int64_t due_ms = (int64_t)lane->region->created_at_monotonic_ms + lane->settings.quarantine_ms;
+    if (lane_memory_view(&lane->memory, slot).flags & PAYMENT_FLAG_UNCOUNTED &&
+        lane->now_us / 1000 < due_ms)
+        lane_queues_pause(&lane->queues, slot, list, due_ms);
+    else
+        lane_step(lane, slot, &(struct payment_event){.kind = PAYMENT_EVENT_ASK});
+}
+
+/* Those at the head of the list that are to be looked up before anything else. */
+static void ask_pinned(struct lane *lane, unsigned processor)
+{
+    enum lane_place list = LANE_PINNED + processor;
+    uint32_t slot;
+    while ((slot = lane_queues_first(&lane->queues, list)) != LANE_QUEUES_NONE &&
+           lane_memory_view(&lane->memory, slot).flags & PAYMENT_FLAG_ASK)
+        ask_first(lane, lane_queues_pop(&lane->queues, list), list);
+}
+
 /* Pinned payments: to a processor that answers within its limit; to a failing
  * one they are the probe. */
 static int64_t send_pinned(struct lane *lane, unsigned processor, bool *sent)
@@ -211,6 +240,7 @@ static int64_t send_pinned(struct lane *lane, unsigned processor, bool *sent)
     const struct payment_event resend = {.kind = PAYMENT_EVENT_RESEND};
     for (;;) {
         struct routing_processor facts = facts_of(lane, processor);
+        ask_pinned(lane, processor);
         if (lane_queues_first(&lane->queues, LANE_PINNED + processor) == LANE_QUEUES_NONE)
             return INT64_MAX;
         if (facts.in_flight >= facts.limit && !facts.failing)
@@ -276,10 +306,11 @@ static int64_t send_new(struct lane *lane, enum lane_place list, bool *sent)
             return look_again_us;
         struct payment_view payment = lane_memory_view(&lane->memory, slot);
         if (payment.flags & PAYMENT_FLAG_ASK) {
-            lane_queues_pop(&lane->queues, list);
-            lane_step(lane, slot, &(struct payment_event){.kind = PAYMENT_EVENT_ASK});
+            ask_first(lane, lane_queues_pop(&lane->queues, list), list);
             continue;
         }
+        if (lane_journal_is_behind(lane))
+            return look_again_us; /* what becomes durable wakes us */
         struct routing_decision decision = decide(lane, slot);
         if (decision.action == ROUTING_WAIT) {
             int64_t again_us = lane->now_us + decision.ask_again_us;

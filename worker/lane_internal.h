@@ -1,7 +1,7 @@
 /* The inside of a lane, shared by lane.c (its thread), lane_payments.c (what
- * happens to payments) lane_dispatch.c (what is sent when) and
- * lane_decision.c (what an operator asks for). Nobody else includes this. Everything belongs to the
- * lane's thread but `stopping`. */
+ * happens to payments) lane_dispatch.c (what is sent when), lane_journal.c (what waits for the
+ * disk) and lane_decision.c (what an operator asks for). Nobody else includes this. Everything
+ * belongs to the lane's thread but `stopping`. */
 #ifndef PAYRING_WORKER_LANE_INTERNAL_H
 #define PAYRING_WORKER_LANE_INTERNAL_H
 
@@ -24,6 +24,20 @@ struct lane_decision {
     bool attempt_unknown; /* an attempt that was out when it came ended unknown */
 };
 
+/* In sync: rings' entries up to `heads` are durable when that record is. */
+struct lane_mark {
+    uint64_t sequence;
+    uint64_t heads[SHM_API_SLOTS_MAX];
+};
+#define LANE_MARKS 64u
+
+/* In sync: a request that waits until its binding is durable. */
+struct lane_held {
+    uint64_t sequence;
+    uint32_t slot;
+    unsigned processor;
+};
+
 struct lane {
     struct lane_settings settings;
     struct shm_region *region;
@@ -40,6 +54,17 @@ struct lane {
     bool full;               /* the last entry found no room: do not spin on the rings */
     int64_t now_us;          /* monotonic, taken once a turn and at each reply */
     _Atomic int64_t beat_ms; /* monotonic, of the last heartbeat; others read it */
+    struct journal *journal; /* open, whether it works or not; NULL: none */
+    uint64_t published_durable;
+    struct {
+        uint64_t sequence, rows; /* when that record is durable, so is the settling of those rows */
+    } row_mark;
+    uint64_t rows_allowed;              /* to be filed */
+    struct lane_mark marks[LANE_MARKS]; /* a ring of them, oldest first */
+    unsigned mark_first, mark_count;
+    uint64_t marked_heads[SHM_API_SLOTS_MAX];
+    struct lane_held *held; /* a ring of as many as there are slots; NULL: never needed so far */
+    uint32_t held_first, held_count;
     int64_t emptied_us[SHM_API_SLOTS_MAX]; /* monotonic, when each ring was last seen empty; 0 = not
                                               yet */
     struct ledger_filer *filer;            /* NULL: no state directory */
@@ -82,6 +107,25 @@ void lane_decision_note(struct lane *, uint32_t slot, const struct upstream_comp
 /* A reply to a look-up: true if it was the one that a decision waited for. */
 bool lane_decision_takes(struct lane *, uint32_t slot, const struct upstream_completion *);
 
+/* ---- lane_journal.c ---- */
+
+/* At take-over, after the last visit: open the journal and tell it of everything. */
+void lane_journal_open(struct lane *);
+void lane_journal_close(struct lane *);
+/* After taking in: what was taken is durable when the journal is, up to here. */
+void lane_journal_mark(struct lane *);
+/* So much is not durable that nothing more is to be taken in or bound. */
+bool lane_journal_is_behind(const struct lane *);
+/* true: the POST that was just bound waits for the disk, and begins by itself. */
+bool lane_journal_holds(struct lane *, uint32_t slot, unsigned processor);
+/* Tell the APIs what has become durable, send what has waited for it; true if anything was sent. */
+bool lane_journal_turn(struct lane *);
+bool lane_journal_has_news(const struct lane *);
+/* At the end of a turn. */
+void lane_journal_kick(struct lane *);
+/* When the lane stops: wait for the disk, tell the APIs, send what was held. */
+void lane_journal_flush(struct lane *);
+
 /* ---- lane_dispatch.c ---- */
 
 extern const char *const lane_processor_names[SHM_PROCESSORS];
@@ -89,8 +133,10 @@ extern const char *const lane_processor_names[SHM_PROCESSORS];
 /* Send what may be sent. Returns when to look again at the latest (monotonic
  * us; INT64_MAX: only an event can change anything). */
 int64_t lane_dispatch(struct lane *, bool *sent);
-/* Begin the POST of a slot that was just bound or is pinned. */
-void lane_send_post(struct lane *, uint32_t slot, unsigned processor);
+/* Send the POST of a slot that was just bound or is pinned: its place among those in flight is
+ * taken now, and the request begins now, or when its binding is durable (lane_journal_holds). */
+void lane_send_post(struct lane *, uint32_t slot, unsigned processor, bool is_bound_now);
+void lane_begin_post(struct lane *, uint32_t slot, unsigned processor);
 /* Ask a book for an OUT slot; only if it may be asked for one more. An answer makes room. */
 bool lane_may_look_up(const struct lane *, unsigned processor);
 void lane_look_up(struct lane *, uint32_t slot, unsigned processor);

@@ -155,6 +155,18 @@ static void make_store(struct lane_memory *memory, uint32_t record,
     CHECK(!"an unknown store");
 }
 
+/* Write-ahead: whoever sees what the step stores, sees that the journal knows of it. */
+static void tell(struct lane_memory *memory, uint32_t record, const struct payment_view *payment,
+                 const struct payment_event *event, const struct payment_step *step)
+{
+    memory->told =
+        memory->tell(memory->journal, record, payment, event, step, memory->ledger.row_count);
+    /* Pairs with the acquire in payment_intake.c, after its look at the record. */
+    if (memory->told)
+        atomic_store_explicit(&memory->control->journal.written, memory->told,
+                              memory_order_release);
+}
+
 struct payment_step lane_memory_step(struct lane_memory *memory, uint32_t record,
                                      const struct payment_event *event)
 {
@@ -164,6 +176,8 @@ struct payment_step lane_memory_step(struct lane_memory *memory, uint32_t record
     struct payment_lane_view lane = lane_memory_lane_view(memory);
     struct payment_step step;
     payment_protocol_step(&step, &payment, &lane, event);
+    if (memory->journal)
+        tell(memory, record, &payment, event, &step);
 
     /* An entry that makes no record only moves the ring's head. */
     bool changes_record = step.store_count > (event->kind == PAYMENT_EVENT_INTAKE ? 1u : 0u);

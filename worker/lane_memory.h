@@ -18,6 +18,8 @@
  * costs nobody an accepted payment. */
 #define LANE_MEMORY_REFUSALS_MAX 16u
 
+struct journal;
+
 struct lane_memory {
     struct shm_region *region;
     unsigned number;
@@ -27,6 +29,11 @@ struct lane_memory {
     struct shm_filter_handle filter;
     struct shm_ring_consumer rings[SHM_API_SLOTS_MAX];
     struct shm_ring_consumer *ring; /* whose entry is being taken in */
+    struct journal *journal;        /* NULL: none is kept, or it has not been opened yet */
+    /* Told of every step before it is stored (journal_tell.h); returns the number of its record. */
+    uint64_t (*tell)(struct journal *, uint32_t record, const struct payment_view *before,
+                     const struct payment_event *, const struct payment_step *, uint64_t row_count);
+    uint64_t told; /* the record of the last step, 0: it had none */
     uint16_t epoch;
 };
 
@@ -39,7 +46,8 @@ struct payment_view lane_memory_view(const struct lane_memory *, uint32_t record
 struct payment_lane_view lane_memory_lane_view(const struct lane_memory *);
 
 /* Decide and store: one event for one record. Returns the step for its action.
- * Order: each store of the step is a release store, in the step's order.
+ * Order: the journal is told first, then its sequence number is released; each
+ *        store of the step is a release store, in the step's order.
  * Crash: any prefix of the stores; see payment_protocol.h. */
 struct payment_step lane_memory_step(struct lane_memory *, uint32_t record,
                                      const struct payment_event *);

@@ -5,6 +5,7 @@
 #include "common/clock.h"
 #include "common/crash_point.h"
 #include "common/log.h"
+#include "worker/journal.h"
 #include "worker/lane_internal.h"
 #include "worker/payment_age.h"
 
@@ -79,7 +80,7 @@ static void follow(struct lane *lane, uint32_t slot, const struct payment_event 
             lane_queues_prepend(queues, LANE_READY, slot);
         return;
     case PAYMENT_ACTION_POST:
-        lane_send_post(lane, slot, step->processor);
+        lane_send_post(lane, slot, step->processor, event->kind == PAYMENT_EVENT_BIND);
         return;
     case PAYMENT_ACTION_LOOKUP:
         lane_queues_append(queues, LANE_ASKING + step->processor, slot);
@@ -219,8 +220,15 @@ static uint32_t slot_for_new(struct lane *lane)
 
 static bool is_young(const struct lane *lane)
 {
-    return lane->now_us / 1000 - (int64_t)lane->region->created_at_monotonic_ms <
-           lane->settings.lookup_young_ms;
+    int64_t young_ms = lane->settings.lookup_young_ms;
+    /* What an async journal has lost, its senders may send again for as long as any other. */
+    if (lane->region->origin == SHM_ORIGIN_JOURNAL_ASYNC) {
+        int64_t least_ms = lane->settings.horizon_ms > lane->settings.quarantine_ms
+                               ? lane->settings.horizon_ms
+                               : lane->settings.quarantine_ms;
+        young_ms = young_ms > least_ms ? young_ms : least_ms;
+    }
+    return lane->now_us / 1000 - (int64_t)lane->region->created_at_monotonic_ms < young_ms;
 }
 
 /* The ledger must be able to hold whatever is taken in. The APIs see to it
@@ -300,9 +308,14 @@ bool lane_take_in(struct lane *lane)
 {
     bool any = false;
     lane->full = false;
+    if (lane_journal_is_behind(lane)) {
+        lane->full = true;
+        return false;
+    }
     for (unsigned api = 0; api < lane->region->geometry.api_slots; api++)
         for (unsigned n = 0; n < TAKE_BATCH && take_one(lane, &lane->memory.rings[api]); n++)
             any = true;
+    lane_journal_mark(lane);
     return any;
 }
 
@@ -340,6 +353,11 @@ bool lane_purge_if_due(struct lane *lane)
         return false;
     CHECK(wanted > applied && wanted <= UINT32_MAX);
     struct payment_event event = {.kind = PAYMENT_EVENT_PURGE, .purge_generation = wanted};
+    if (lane->memory.journal)
+        journal_append(lane->memory.journal, JOURNAL_PURGED,
+                       &(struct journal_payment){.purge_generation = (uint32_t)wanted,
+                                                 .row = lane->memory.ledger.row_count},
+                       JOURNAL_NO_SLOT);
     atomic_store_explicit(&control->first_row, lane->memory.ledger.row_count, memory_order_release);
     CRASH_POINT(purge_first_row);
     lane_queues_clear(&lane->queues);
@@ -442,6 +460,7 @@ void lane_take_over(struct lane *lane)
     /* Too high after a crash at worst; now exact. */
     atomic_store_explicit(&lane->memory.control->unsettled, unsettled, memory_order_release);
     CRASH_POINT(take_over_done);
+    lane_journal_open(lane);
     LOG_INFO("lane_taken", "lane=%u epoch=%u unsettled=%" PRIu64 " rows=%" PRIu64,
              lane->memory.number, lane->memory.epoch, unsettled, lane->memory.ledger.row_count);
 }

@@ -28,10 +28,11 @@ struct ledger_filer {
     unsigned number;
     struct shm_lane *lane;
     const char *directory;
-    bool is_known;        /* the directory is the one that the lane's files are in */
-    uint64_t first_filed; /* the first row, as the directory says it */
-    uint64_t removed;     /* files below are gone */
-    int64_t pause_ms;     /* after the next failure */
+    bool is_known;            /* the directory is the one that the lane's files are in */
+    uint64_t first_filed;     /* the first row, as the directory says it */
+    uint64_t removed;         /* files below are gone */
+    _Atomic uint64_t allowed; /* rows below may be filed, and be told to be purged */
+    int64_t pause_ms;         /* after the next failure */
     sem_t work;
     atomic_bool stopping;
     pthread_t thread;
@@ -69,6 +70,8 @@ static enum status file_purge(struct ledger_filer *filer, struct explain *why)
 {
     char path[SHM_LEDGER_FILE_PATH_SIZE];
     uint64_t first = load(&filer->lane->first_row);
+    if (first > load(&filer->allowed))
+        return STATUS_OK; /* later */
     if (first != filer->first_filed) {
         enum status status =
             shm_ledger_file_write_first(filer->region, filer->number, first, filer->directory, why);
@@ -110,7 +113,8 @@ static enum status work(struct ledger_filer *filer, struct explain *why)
     while (status == STATUS_OK) {
         status = file_purge(filer, why);
         uint64_t filed = load(&filer->lane->segments_filed);
-        if (status != STATUS_OK || (filed + 1) * rows > load(&filer->lane->row_count))
+        if (status != STATUS_OK || (filed + 1) * rows > load(&filer->lane->row_count) ||
+            (filed + 1) * rows > load(&filer->allowed))
             return status;
         status = file_segment(filer, filed, why);
     }
@@ -173,12 +177,18 @@ struct ledger_filer *ledger_filer_start(struct shm_region *region, unsigned lane
     filer->lane = shm_region_lane(region, lane);
     filer->directory = directory;
     filer->pause_ms = PAUSE_FIRST_MS;
+    atomic_init(&filer->allowed, region->durability == SHM_DURABILITY_MEMORY ? UINT64_MAX : 0);
     CHECK(sem_init(&filer->work, 0, 0) == 0);
     if (pthread_create(&filer->thread, NULL, run, filer) == 0)
         return filer;
     explain_in(why, "cannot start the thread that files the ledger: %m");
     free(filer);
     return NULL;
+}
+
+void ledger_filer_allow(struct ledger_filer *filer, uint64_t rows)
+{
+    atomic_store_explicit(&filer->allowed, rows, memory_order_release);
 }
 
 void ledger_filer_wake(struct ledger_filer *filer)

@@ -25,6 +25,11 @@ struct ledger_filer;
 struct ledger_filer *ledger_filer_start(struct shm_region *, unsigned lane, const char *directory,
                                         struct explain *why);
 
+/* Where a journal is kept, rows are filed only when it knows durably of their settling: else a cold
+ * start could count them twice, from the file and from a book. Nothing is filed before this says up
+ * to which row that is so; without a journal everything may be. Any thread; wake it then. */
+void ledger_filer_allow(struct ledger_filer *, uint64_t rows);
+
 /* There may be something to do. Never waits; any thread. */
 void ledger_filer_wake(struct ledger_filer *);
 

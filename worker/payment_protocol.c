@@ -121,10 +121,10 @@ static void refused(struct payment_step *step, const struct payment_view *paymen
 /* A look-up is out for this record at this processor, and no other answer can come. */
 static void check_asked(const struct payment_view *payment, unsigned processor)
 {
-    if (payment->state == PAYMENT_SENT)
-        CHECK(processor == payment->processor);
+    if (payment->flags & PAYMENT_FLAG_ASK)
+        CHECK(payment->state == PAYMENT_QUEUED || payment->state == PAYMENT_SENT);
     else
-        CHECK(payment->state == PAYMENT_QUEUED && (payment->flags & PAYMENT_FLAG_ASK));
+        CHECK(payment->state == PAYMENT_SENT && processor == payment->processor);
 }
 
 /* Rules 3 and 9: the id stands in a book. Whose insert is it? */
@@ -134,8 +134,13 @@ static void found(struct payment_step *step, const struct payment_view *payment,
     bool sent = payment->state == PAYMENT_SENT;
     if (event->stored_amount_cents != payment->amount_cents) {
         end(step, PAYMENT_CONFLICT);
-    } else if (sent && event->stored_requested_at_us == payment->requested_at_us) {
+    } else if (sent && event->processor == payment->processor &&
+               event->stored_requested_at_us == payment->requested_at_us) {
         settle(step, payment->processor, payment->requested_at_us);
+    } else if (payment->flags & PAYMENT_FLAG_UNCOUNTED) {
+        /* Of a journal, in which it had not ended: wherever its dead life sent it
+         * last, nobody has counted it here. */
+        settle(step, event->processor, event->stored_requested_at_us);
     } else if (!(payment->flags & PAYMENT_FLAG_SEEN) &&
                event->stored_requested_at_us < lane->lowest_bound_us) {
         /* Older than anything this lane ever bound, and nothing that it adopted
@@ -149,16 +154,18 @@ static void found(struct payment_step *step, const struct payment_view *payment,
 static void absent(struct payment_step *step, const struct payment_view *payment,
                    const struct payment_event *event)
 {
-    if (payment->state == PAYMENT_SENT) {
+    if (!(payment->flags & PAYMENT_FLAG_ASK)) {
         /* 422 and then 404: the book was cleared in between, or is not yet
          * visible. Resending the identical request is right either way. */
         pin(step, payment);
     } else if (event->processor + 1 < SHM_PROCESSORS) {
         ask(step, PAYMENT_ACTION_LOOKUP, event->processor + 1);
     } else {
-        /* In no book. SEEN stays: a later find must not be counted here again. */
+        /* In no book. SEEN stays: a later find must not be counted here again.
+         * What an earlier life had bound stays pinned (rule 5). */
         store(step, PAYMENT_STORE_FLAGS, payment->flags & ~(unsigned)PAYMENT_FLAG_ASK);
-        step->action = PAYMENT_ACTION_READY;
+        ask(step, payment->state == PAYMENT_SENT ? PAYMENT_ACTION_RESEND : PAYMENT_ACTION_READY,
+            payment->processor);
     }
 }
 
@@ -244,11 +251,11 @@ void payment_protocol_step(struct payment_step *step, const struct payment_view 
         bind(step, payment, lane, event);
         return;
     case PAYMENT_EVENT_ASK:
-        CHECK(payment->state == PAYMENT_QUEUED && (payment->flags & PAYMENT_FLAG_ASK));
+        CHECK((payment->state == PAYMENT_QUEUED || sent) && (payment->flags & PAYMENT_FLAG_ASK));
         ask(step, PAYMENT_ACTION_LOOKUP, 0);
         return;
     case PAYMENT_EVENT_RESEND:
-        CHECK(sent);
+        CHECK(sent && !(payment->flags & PAYMENT_FLAG_ASK));
         step->action = PAYMENT_ACTION_POST;
         step->processor = payment->processor;
         return;

@@ -31,6 +31,8 @@ static const struct ctl_verb verbs[] = {
      "flags, attempts; tabs between",
      0, 0, ctl_list},
     {"rows", "", "every ledger row: lane, row, processor, cents, requestedAt (us)", 0, 0, ctl_rows},
+    {"journal", "", "read the journal in PAYRING_STATE_DIR and say what it amounts to", 0, 0,
+     ctl_journal},
     {"remove", "",
      "make the region go away; refuses while a process uses it or while it holds "
      "payments that have not ended",

@@ -16,6 +16,7 @@
 #include "shm/shm_lease.h"
 #include "shm/shm_region.h"
 #include "worker/health.h"
+#include "worker/journal_state.h"
 #include "worker/lane.h"
 
 /* How often the process looks for lanes without an owner. */
@@ -40,6 +41,7 @@ struct worker {
     int64_t unowned_since_ms[SHM_LANES_MAX]; /* monotonic; 0 = owned when last looked */
     unsigned lane_count;
     bool told_of_deletion;
+    int state_lock; /* the state directory's, while a journal is kept there */
 };
 
 static void block_signals(sigset_t *set)
@@ -119,6 +121,19 @@ static enum status start_health(struct worker *worker, struct explain *why)
     return worker->health ? STATUS_OK : STATUS_SYSTEM;
 }
 
+/* Nobody makes another region of the journal while we drive this one. */
+static enum status lock_state(struct worker *worker, struct explain *why)
+{
+    worker->state_lock = -1;
+    if (worker->region.durability == SHM_DURABILITY_MEMORY)
+        return STATUS_OK;
+    if (!*worker->config->state_dir)
+        return explain(why, STATUS_INVALID,
+                       "region %s keeps a journal: PAYRING_STATE_DIR must say where",
+                       worker->region.name);
+    return journal_state_lock(worker->config->state_dir, false, &worker->state_lock, why);
+}
+
 static void prepare_lanes(struct worker *worker)
 {
     const struct config *config = worker->config;
@@ -131,9 +146,12 @@ static void prepare_lanes(struct worker *worker)
         .lookup_timeout_ms = config->lookup_timeout_ms,
         .horizon_ms = (int64_t)config->horizon_s * 1000,
         .lookup_young_ms = (int64_t)config->lookup_young_s * 1000,
+        .quarantine_ms = config->quarantine_ms,
+        .state_dir = config->state_dir,
+        .journal_interval_ms = config->journal_interval_ms,
+        .journal_max_bytes = config->journal_max_bytes,
         .stop_timeout_ms = config->stop_timeout_ms,
         .in_flight_max = (int)config->in_flight_max,
-        .state_dir = config->state_dir,
     };
 }
 
@@ -268,6 +286,8 @@ int main(int argc, char **argv)
         block_signals(&signals); /* before any thread: all of them inherit the mask */
         raise_descriptor_limit(&worker);
         status = check_segments(&worker, &why);
+        if (status == STATUS_OK)
+            status = lock_state(&worker, &why);
         if (status == STATUS_OK)
             status = start_health(&worker, &why);
         if (status == STATUS_OK)

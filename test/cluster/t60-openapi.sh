@@ -207,6 +207,30 @@ done
 asks 404 GET /nothing
 asks 405 GET /payments
 
+# --- with a journal -------------------------------------------------------------------------------
+
+mkdir "$play_dir/state" "$play_dir/elsewhere"
+kill_at_once worker0 api0 api1
+rm -f "/dev/shm/$PAYRING_REGION".*
+ok 'a region with a journal'  env PAYRING_DURABILITY=sync "PAYRING_STATE_DIR=$play_dir/state" \
+    PAYRING_LEDGER_SEGMENT_ROWS=4096 build/payringctl create
+configure api0 "PAYRING_STATE_DIR=$play_dir/state" PAYRING_DURABLE_TIMEOUT_MS=100
+restart_process api0
+says_of_journal() {
+    says "$2" GET /healthz && body_says "\"journal\":\"$1\""
+}
+ok 'nobody has opened it'     says_of_journal 'not open' 200
+asks 503 POST /payments --body "$(payment "$(new_id)" 1)"
+ok 'it is not known to be durable' body_says 'not known to be durable yet'
+configure worker0 "PAYRING_STATE_DIR=$play_dir/state" PAYRING_WORKER_LANES=2
+restart_process worker0
+ok 'it works'                 eventually 10 says_of_journal working 200
+kill_process worker0 KILL
+configure worker0 "PAYRING_STATE_DIR=$play_dir/elsewhere" PAYRING_WORKER_LANES=2
+restart_process worker0
+ok 'it is not there'          eventually 10 says_of_journal failed 503
+asks 503 POST /payments --body "$(payment "$(new_id)" 1)"
+
 # --- the reference --------------------------------------------------------------------------------
 
 ok 'the reference is what the API says' test/lib/check-openapi docs/openapi.json "$transcript"

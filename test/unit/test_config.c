@@ -124,6 +124,12 @@ static void the_defaults_are_these(void **state)
     assert_int_equal(c.health_interval_ms, 5050);
     assert_int_equal(c.in_flight_max, 256);
     assert_int_equal(c.lookup_young_s, 0);
+    assert_int_equal(c.durability, CONFIG_DURABILITY_MEMORY);
+    assert_string_equal(c.state_dir, "");
+    assert_int_equal(c.durable_timeout_ms, 2000);
+    assert_int_equal(c.journal_interval_ms, 20);
+    assert_int_equal(c.journal_max_bytes, 256 * 1024 * 1024);
+    assert_int_equal(c.quarantine_ms, 60000);
 }
 
 /* Names of the flags, whose they are, and the limits of the numbers. */
@@ -162,6 +168,11 @@ static const struct {
     NUMBER("health-interval-ms", WORKER, health_interval_ms, "5000", "3600000", "4999", "3600001"),
     NUMBER("in-flight-max", WORKER, in_flight_max, "1", "1024", "0", "1025"),
     NUMBER("lookup-young-s", WORKER, lookup_young_s, "0", "604800", "", "604801"),
+    NUMBER("durable-timeout-ms", API, durable_timeout_ms, "10", "60000", "9", "60001"),
+    NUMBER("journal-interval-ms", WORKER, journal_interval_ms, "1", "10000", "0", "10001"),
+    NUMBER("journal-max-bytes", WORKER, journal_max_bytes, "8388608", "4294967295", "8388607",
+           "4294967296"),
+    NUMBER("quarantine-ms", WORKER, quarantine_ms, "0", "3600000", "", "3600001"),
 #undef NUMBER
 };
 #define NUMBERS (sizeof numbers / sizeof numbers[0])
@@ -183,6 +194,7 @@ static const struct {
     {"default-url", WORKER | CTL},
     {"fallback-url", WORKER | CTL},
     {"policy", WORKER},
+    {"durability", CTL},
 };
 #define OTHERS (sizeof others / sizeof others[0])
 

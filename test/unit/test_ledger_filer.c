@@ -198,6 +198,36 @@ static void purged_rows_leave_the_disk(void **state)
 }
 
 /* Stopped and started again and again in the middle of the work. */
+/* The journal must know durably of the settling of a row before it is in a file. */
+static void with_a_journal_rows_wait_until_it_knows_of_them(void **state)
+{
+    struct filing *f = *state;
+    make_directory(f);
+    f->fixture->region.durability = SHM_DURABILITY_ASYNC;
+    write_rows(f, 2 * SEGMENT_ROWS + 5);
+    start(f);
+    ledger_filer_allow(f->filer, 2 * SEGMENT_ROWS - 1);
+    ledger_filer_wake(f->filer);
+    assert_true(eventually(&f->lane->segments_filed, 1));
+    nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+    assert_int_equal(f->lane->segments_filed, 1);
+    assert_false(is_there(f, 1));
+    ledger_filer_allow(f->filer, 2 * SEGMENT_ROWS);
+    ledger_filer_wake(f->filer);
+    assert_true(eventually(&f->lane->segments_filed, 2));
+    /* Nor is a purge told of before the journal has it. */
+    atomic_store(&f->lane->first_row, 2 * SEGMENT_ROWS + 5);
+    ledger_filer_wake(f->filer);
+    nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+    assert_true(is_there(f, 0) && is_there(f, 1));
+    ledger_filer_allow(f->filer, 2 * SEGMENT_ROWS + 5);
+    ledger_filer_wake(f->filer);
+    int64_t deadline_ms = clock_monotonic_ms() + 20000;
+    while (is_there(f, 1) && clock_monotonic_ms() < deadline_ms)
+        nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+    assert_false(is_there(f, 0) || is_there(f, 1));
+}
+
 static void stopping_leaves_the_rest_to_the_successor(void **state)
 {
     struct filing *f = *state;
@@ -224,6 +254,7 @@ int main(void)
         TEST(a_failing_disk_is_tried_again),
         TEST(nothing_is_filed_into_another_directory),
         TEST(purged_rows_leave_the_disk),
+        TEST(with_a_journal_rows_wait_until_it_knows_of_them),
         TEST(stopping_leaves_the_rest_to_the_successor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

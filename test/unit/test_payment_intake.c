@@ -433,9 +433,124 @@ static void nothing_follows_once_a_stop_was_seen(void **state)
     pthread_join(thread, NULL);
 }
 
+/* ------------------------------------------------------------------- durability */
+
+/* The handle says what it read at attach: the header need not be written for this. */
+static void be_durable(struct shm_fixture *fixture, enum shm_durability durability)
+{
+    fixture->region.durability = durability;
+    for (unsigned lane = 0; lane < 2; lane++)
+        atomic_store(&shm_region_lane(&fixture->region, lane)->journal.state, SHM_JOURNAL_WORKING);
+}
+
+static enum payment_intake_durability look(const struct payment_intake *intake,
+                                           const struct payment_intake_receipt *receipt)
+{
+    return payment_intake_look(intake, receipt);
+}
+
+static void in_memory_there_is_nothing_to_wait_for(void **state)
+{
+    struct shm_fixture *fixture = *state;
+    struct payment_intake intake;
+    struct uuid id = id_in(&fixture->region, 0, 0);
+    open_intake(&intake, fixture);
+    assert_verdict(&intake, &id, 100, PAYMENT_INTAKE_ACCEPTED);
+    assert_int_equal(look(&intake, &intake.receipt), PAYMENT_INTAKE_DURABLE);
+    payment_intake_close(&intake);
+}
+
+/* The lane says up to which entry of our ring everything is on disk. */
+static void in_sync_an_entry_waits_for_its_lane(void **state)
+{
+    struct shm_fixture *fixture = *state;
+    struct payment_intake intake;
+    struct shm_lane *control = shm_region_lane(&fixture->region, 1);
+    struct payment_intake_receipt receipts[3];
+    be_durable(fixture, SHM_DURABILITY_SYNC);
+    open_intake(&intake, fixture);
+    for (unsigned n = 0; n < 3; n++) {
+        struct uuid id = id_in(&fixture->region, 1, n);
+        assert_verdict(&intake, &id, 100, PAYMENT_INTAKE_ACCEPTED);
+        receipts[n] = intake.receipt;
+        assert_int_equal(look(&intake, &receipts[n]), PAYMENT_INTAKE_NOT_YET);
+    }
+    atomic_store(&control->durable_head[1 - SLOT].value, 100); /* another API's */
+    assert_int_equal(look(&intake, &receipts[0]), PAYMENT_INTAKE_NOT_YET);
+    atomic_store(&control->durable_head[SLOT].value, 2);
+    assert_int_equal(look(&intake, &receipts[0]), PAYMENT_INTAKE_DURABLE);
+    assert_int_equal(look(&intake, &receipts[1]), PAYMENT_INTAKE_DURABLE);
+    assert_int_equal(look(&intake, &receipts[2]), PAYMENT_INTAKE_NOT_YET);
+    atomic_store(&control->journal.state, SHM_JOURNAL_FAILED);
+    assert_int_equal(look(&intake, &receipts[1]), PAYMENT_INTAKE_DURABLE); /* it is on disk */
+    assert_int_equal(look(&intake, &receipts[2]), PAYMENT_INTAKE_NEVER_KNOWN);
+    payment_intake_close(&intake);
+}
+
+/* It may have been taken in a moment ago: 202 only when what the lane has written is on disk. */
+static void in_sync_a_known_payment_waits_for_what_was_written(void **state)
+{
+    struct shm_fixture *fixture = *state;
+    struct payment_intake intake;
+    struct shm_lane *control = shm_region_lane(&fixture->region, 0);
+    struct uuid id = id_in(&fixture->region, 0, 0);
+    be_durable(fixture, SHM_DURABILITY_SYNC);
+    put_record(fixture, 0, 3, &id, 100, PAYMENT_QUEUED, 0);
+    atomic_store(&control->journal.written, 7);
+    atomic_store(&control->journal.durable, 6);
+    open_intake(&intake, fixture);
+    assert_verdict(&intake, &id, 100, PAYMENT_INTAKE_KNOWN);
+    struct payment_intake_receipt receipt = intake.receipt;
+    assert_int_equal(look(&intake, &receipt), PAYMENT_INTAKE_NOT_YET);
+    atomic_store(&control->journal.written, 9); /* of others */
+    atomic_store(&control->journal.durable, 7);
+    assert_int_equal(look(&intake, &receipt), PAYMENT_INTAKE_DURABLE);
+    payment_intake_close(&intake);
+}
+
+static void nothing_is_accepted_for_a_lane_whose_journal_has_failed(void **state)
+{
+    struct shm_fixture *fixture = *state;
+    struct payment_intake intake;
+    struct uuid id = id_in(&fixture->region, 0, 0), other = id_in(&fixture->region, 1, 0);
+    be_durable(fixture, SHM_DURABILITY_ASYNC);
+    atomic_store(&shm_region_lane(&fixture->region, 0)->journal.state, SHM_JOURNAL_FAILED);
+    open_intake(&intake, fixture);
+    assert_verdict(&intake, &id, 100, PAYMENT_INTAKE_JOURNAL_FAILED);
+    assert_int_equal(depth(fixture, 0), 0);
+    assert_verdict(&intake, &other, 100, PAYMENT_INTAKE_ACCEPTED);
+    assert_int_equal(look(&intake, &intake.receipt), PAYMENT_INTAKE_DURABLE); /* soon */
+    payment_intake_close(&intake);
+}
+
+static void in_async_a_lane_that_takes_nothing_in_gets_nothing_more(void **state)
+{
+    struct shm_fixture *fixture = *state;
+    struct payment_intake intake;
+    be_durable(fixture, SHM_DURABILITY_ASYNC);
+    open_intake(&intake, fixture);
+    for (unsigned n = 0; n < 3; n++) {
+        struct uuid id = id_in(&fixture->region, 0, n);
+        assert_int_equal(payment_intake_offer(&intake, &id, 100, NOW_MS + n * 500),
+                         PAYMENT_INTAKE_ACCEPTED);
+    }
+    struct uuid id = id_in(&fixture->region, 0, 3);
+    assert_int_equal(payment_intake_offer(&intake, &id, 100, NOW_MS + 1001),
+                     PAYMENT_INTAKE_JOURNAL_BEHIND);
+    (void)take(fixture, 0);
+    assert_int_equal(payment_intake_offer(&intake, &id, 100, NOW_MS + 1001),
+                     PAYMENT_INTAKE_ACCEPTED);
+    payment_intake_close(&intake);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        SHM_FIXTURE_TEST(in_memory_there_is_nothing_to_wait_for),
+        SHM_FIXTURE_TEST(in_sync_an_entry_waits_for_its_lane),
+        SHM_FIXTURE_TEST(in_sync_a_known_payment_waits_for_what_was_written),
+        SHM_FIXTURE_TEST(nothing_is_accepted_for_a_lane_whose_journal_has_failed),
+        SHM_FIXTURE_TEST(in_async_a_lane_that_takes_nothing_in_gets_nothing_more),
         SHM_FIXTURE_TEST(an_unknown_payment_goes_to_its_lane),
         SHM_FIXTURE_TEST(a_copy_of_one_in_the_ring_is_enqueued_again),
         SHM_FIXTURE_TEST(a_new_tenant_goes_on_where_the_last_one_ended),

@@ -704,6 +704,64 @@ static void an_answer_from_a_processor_that_it_is_not_bound_to_is_fatal(void **s
     assert_true(is_fatal(sent(0), found(DEFAULT, CENTS, BOUND_US)));
 }
 
+/* ------------------------------------------------------------ of a journal, an earlier life's */
+
+#define OF_A_JOURNAL (PAYMENT_FLAG_ASK | PAYMENT_FLAG_UNCOUNTED)
+
+static void what_an_earlier_life_had_bound_is_asked_for_at_both(void **state)
+{
+    (void)state;
+    const unsigned flags = OF_A_JOURNAL | PAYMENT_FLAG_UNKNOWN;
+    struct payment_step made = step(sent(flags), event_of(PAYMENT_EVENT_ASK));
+    EXPECT_NO_STORE(made, LOOKUP);
+    assert_int_equal(made.processor, DEFAULT);
+    made = step(sent(flags), absent(DEFAULT));
+    EXPECT_NO_STORE(made, LOOKUP);
+    assert_int_equal(made.processor, FALLBACK);
+    made = step(sent(flags), unanswered(DEFAULT));
+    EXPECT_NO_STORE(made, RETRY_LOOKUP);
+    assert_int_equal(made.processor, DEFAULT);
+}
+
+/* In no book: to the same processor, as it was bound, and to no other (rule 5). */
+static void in_no_book_it_stays_pinned(void **state)
+{
+    (void)state;
+    const unsigned flags = OF_A_JOURNAL | PAYMENT_FLAG_UNKNOWN;
+    struct payment_step made = step(sent(flags), absent(FALLBACK));
+    EXPECT(made, RESEND, STORE(FLAGS, PAYMENT_FLAG_UNCOUNTED | PAYMENT_FLAG_UNKNOWN));
+    assert_int_equal(made.processor, FALLBACK);
+    EXPECT(step(queued(OF_A_JOURNAL), absent(FALLBACK)), READY,
+           STORE(FLAGS, PAYMENT_FLAG_UNCOUNTED));
+}
+
+/* The journal says that it had not ended: nobody here has counted it, whatever the time. */
+static void wherever_it_is_found_it_is_counted_as_it_stands_there(void **state)
+{
+    (void)state;
+    const unsigned flags = OF_A_JOURNAL | PAYMENT_FLAG_UNKNOWN;
+    EXPECT(step(sent(flags), found(FALLBACK, CENTS, BOUND_US)), ENDED,
+           SETTLING(FALLBACK, BOUND_US));
+    EXPECT(step(sent(flags), found(FALLBACK, CENTS, BOUND_US + 5)), ENDED,
+           SETTLING(FALLBACK, BOUND_US + 5));
+    EXPECT(step(sent(flags), found(DEFAULT, CENTS, BOUND_US)), ENDED, SETTLING(DEFAULT, BOUND_US));
+    EXPECT(step(queued(OF_A_JOURNAL), found(DEFAULT, CENTS, BOUND_US)), ENDED,
+           SETTLING(DEFAULT, BOUND_US));
+    EXPECT(step(sent(flags), found(DEFAULT, CENTS + 1, BOUND_US)), ENDED,
+           STORE(STATE, PAYMENT_CONFLICT));
+    /* And after it was bound anew, when what had slept wakes up. */
+    EXPECT(step(sent(PAYMENT_FLAG_UNCOUNTED | PAYMENT_FLAG_UNKNOWN),
+                found(FALLBACK, CENTS, LOWEST_US)),
+           ENDED, SETTLING(FALLBACK, LOWEST_US));
+}
+
+static void what_is_to_be_asked_for_is_not_resent(void **state)
+{
+    (void)state;
+    assert_true(is_fatal(sent(OF_A_JOURNAL), event_of(PAYMENT_EVENT_RESEND)));
+    assert_true(is_fatal(sent(PAYMENT_FLAG_UNCOUNTED), event_of(PAYMENT_EVENT_ASK)));
+}
+
 /* ----------------------------------------------------------------------------- words */
 
 static void states_have_names_and_ends(void **state)
@@ -900,6 +958,10 @@ int main(void)
         cmocka_unit_test(a_decision_that_the_book_contradicts_changes_nothing),
         cmocka_unit_test(an_attempt_that_ended_unknown_meanwhile_spoils_the_decision),
         cmocka_unit_test(deciding_about_what_is_not_pinned_is_fatal),
+        cmocka_unit_test(what_an_earlier_life_had_bound_is_asked_for_at_both),
+        cmocka_unit_test(in_no_book_it_stays_pinned),
+        cmocka_unit_test(wherever_it_is_found_it_is_counted_as_it_stands_there),
+        cmocka_unit_test(what_is_to_be_asked_for_is_not_resent),
         cmocka_unit_test(states_have_names_and_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
