@@ -11,7 +11,7 @@
 #include "shm/shm_operator.h"
 
 #define HEAD_SIZE 320 /* all but the lanes; the region's name has 64 characters at most */
-#define LANE_SIZE 176 /* of one lane; three numbers of 20 digits */
+#define LANE_SIZE 256 /* of one lane; three numbers of 20 digits */
 
 static uint64_t read_count(const _Atomic uint64_t *count)
 {

@@ -128,14 +128,28 @@ void journal_commit_now(struct journal *journal)
     pthread_mutex_unlock(&journal->commit_lock);
 }
 
+/* ms from now, which is now if that has passed: a time before it is no valid one. */
 static struct timespec after_ms(int64_t ms)
 {
     struct timespec when;
     clock_gettime(CLOCK_MONOTONIC, &when);
-    int64_t ns = when.tv_nsec + ms % 1000 * 1000000;
-    when.tv_sec += (time_t)(ms / 1000 + ns / 1000000000);
+    int64_t ns = when.tv_nsec + (ms > 0 ? ms : 0) * 1000000;
+    when.tv_sec += (time_t)(ns / 1000000000);
     when.tv_nsec = (long)(ns % 1000000000);
     return when;
+}
+
+/* With the lock held: until the interval is over, or too much has gathered. */
+static void wait_for_interval(struct journal *journal, int64_t last_ms)
+{
+    int64_t left_ms = journal->settings.interval_ms - (clock_monotonic_ms() - last_ms);
+    struct timespec due = after_ms(left_ms);
+    while (!journal->stopping && !journal_has_failed(journal) && behind(journal) < COMMIT_EARLY) {
+        int result = pthread_cond_timedwait(&journal->commit_wanted, &journal->lock, &due);
+        CHECK(result == 0 || result == ETIMEDOUT);
+        if (result == ETIMEDOUT)
+            return;
+    }
 }
 
 /* Until there is something to commit and its time has come; false: the end. */
@@ -144,12 +158,8 @@ static bool wait_for_work(struct journal *journal, int64_t *last_ms)
     pthread_mutex_lock(&journal->lock);
     while (!journal->stopping && !journal_has_failed(journal) && !journal->kick)
         pthread_cond_wait(&journal->commit_wanted, &journal->lock);
-    struct timespec due =
-        after_ms(journal->settings.interval_ms - (clock_monotonic_ms() - *last_ms));
-    while (!journal->settings.sync && !journal->stopping && !journal_has_failed(journal) &&
-           behind(journal) < COMMIT_EARLY)
-        if (pthread_cond_timedwait(&journal->commit_wanted, &journal->lock, &due) == ETIMEDOUT)
-            break;
+    if (!journal->settings.sync)
+        wait_for_interval(journal, *last_ms);
     journal->kick = false;
     bool goes_on = !journal->stopping && !journal_has_failed(journal);
     pthread_mutex_unlock(&journal->lock);

@@ -604,6 +604,23 @@ static void async_commits_once_an_interval(void **state)
     journal_close(journal);
 }
 
+/* The first record of a journal waits for no interval, whatever the clock shows. */
+static void async_begins_at_once(void **state)
+{
+    struct journal_fixture *f = *state;
+    f->settings.sync = false;
+    f->settings.interval_ms = 20;
+    for (unsigned i = 0; i < 50; i++) {
+        struct journal *journal = journal_fixture_open(f);
+        assert_int_equal(journal_start(journal, &f->why), STATUS_OK);
+        journal_fixture_append(journal, JOURNAL_ACCEPTED, i, PAYMENT_QUEUED, 0);
+        journal_kick(journal);
+        assert_true(becomes_durable(journal, journal_appended(journal)));
+        journal_close(journal);
+        usleep(7000 + i * 411);
+    }
+}
+
 static void a_thread_that_finds_the_disk_broken_wakes_the_lane(void **state)
 {
     struct journal_fixture *f = *state;
@@ -658,6 +675,7 @@ int main(void)
         JOURNAL_FIXTURE_TEST(threads_make_it_durable),
         JOURNAL_FIXTURE_TEST(a_group_is_committed_at_once),
         JOURNAL_FIXTURE_TEST(async_commits_once_an_interval),
+        JOURNAL_FIXTURE_TEST(async_begins_at_once),
         JOURNAL_FIXTURE_TEST(a_thread_that_finds_the_disk_broken_wakes_the_lane),
         JOURNAL_FIXTURE_TEST(a_full_disk_lets_the_lane_go_on),
     };
