@@ -2,11 +2,11 @@
 
 #include "common/check.h"
 #include "shm/shm_ledger.h"
+#include "shm/shm_operator.h"
 
 /* In async, entries that a lane has not taken in for so long are as good as lost, should the power
  * go: nothing more is accepted before they are in its journal. */
 #define BEHIND_MS 1000
-#include "shm/shm_operator.h"
 
 void payment_intake_open(struct payment_intake *intake, const struct shm_region *region,
                          unsigned api_slot)

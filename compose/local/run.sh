@@ -14,6 +14,13 @@ port=${PAYRING_PORT:-9999}
 default_port=${PAYRING_DEFAULT_PORT:-8001}
 fallback_port=${PAYRING_FALLBACK_PORT:-8002}
 unset PAYRING_PORT PAYRING_DEFAULT_PORT PAYRING_FALLBACK_PORT PAYRING_API_SOCKET PAYRING_API_SLOT
+# A request goes from nginx to an API and back. On a machine of two or three processors they share one:
+# there, what waits for a processor to be woken is what p99 is made of, and they keep up together on
+# one (docs/PERFORMANCE.md, One processor for nginx and the APIs).
+front=
+case $(nproc) in
+2 | 3) front="taskset -c $(taskset -cp $$ | sed 's/.*: *\([0-9]*\).*/\1/')" ;;
+esac
 start_limit_s=15
 stop_limit_s=15
 
@@ -38,9 +45,9 @@ start() { # name command...
 
 start_component() {
     case $1 in
-    api?) start "$1" env PAYRING_API_SOCKET="$dir/$1.sock" "$build/payring-api" ;;
+    api?) start "$1" env PAYRING_API_SOCKET="$dir/$1.sock" $front "$build/payring-api" ;;
     worker?) start "$1" "$build/payring-worker" ;;
-    nginx) start nginx "$here/balancer.sh" "$dir" "$port" "$dir/api0.sock" "$dir/api1.sock" ;;
+    nginx) start nginx $front "$here/balancer.sh" "$dir" "$port" "$dir/api0.sock" "$dir/api1.sock" ;;
     default) start default "$build/processor" --name default --fee 0.05 \
         --listen "127.0.0.1:$default_port" ;;
     fallback) start fallback "$build/processor" --name fallback --fee 0.15 \
