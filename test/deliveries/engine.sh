@@ -11,6 +11,7 @@
 #   engine.sh root-sh DIR COMMAND     a shell command inside
 #   engine.sh root-net DIR COMMAND... a program of this machine, in the root's network
 #   engine.sh root-down DIR           powers it off; a second root-up is what a reboot is
+#   engine.sh root-cut DIR            cuts its power: everything in it dies at once, and its memory
 #   engine.sh root-gone DIR           powers it off for good
 #
 # DIR holds everything but the bases, which stay in build/deliveries for the next time. An engine
@@ -198,6 +199,18 @@ root_down() {
     inside systemctl poweroff 2>/dev/null
     for _ in $(seq 180); do [ -d "/proc/$pid" ] && sleep .5 || break; done
     [ ! -d "/proc/$pid" ] || { echo 'engine.sh: the root does not stop, killing it' >&2 && kill -KILL "$pid"; }
+    root_is_down
+}
+
+# The kernel ends all others of its process namespace with the first one.
+root_cut() {
+    kill -KILL "$(cat "$dir/root.leader")" || fail 'the root is not up'
+    for _ in $(seq 60); do [ -d "/proc/$(cat "$dir/root.pid")" ] && sleep .5 || break; done
+    root_is_down
+}
+
+root_is_down() {
+    local controller
     for controller in $controllers; do
         find "/sys/fs/cgroup/$controller/$name" -depth -type d -exec rmdir {} + 2>/dev/null
     done
@@ -214,6 +227,7 @@ root-up) root_up ;;
 root-sh) inside sh -c "$3" ;;
 root-net) shift 2 && exec nsenter --net="/run/netns/$name" "$@" ;;
 root-down) root_down ;;
+root-cut) root_cut ;;
 root-gone) root_down && ip netns del "$name" 2>/dev/null ;;
-*) sed -n '2,17p' "$0" && exit 2 ;;
+*) sed -n '2,18p' "$0" && exit 2 ;;
 esac

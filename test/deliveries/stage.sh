@@ -58,17 +58,25 @@ has_ended() {
 #   ctl VERB...            payringctl beside the gateway
 #   default_at, fallback_at, gateway_at: HOST:PORT
 
-# load_start [poster options...]: until load_stop. A refused or broken off payment is sent again.
+# What was posted: by the poster, which writes when it likes, and by `post`.
+nothing_posted() {
+    : >"$play_dir/posted"
+    : >"$play_dir/posted.here"
+}
+nothing_posted
+
+# load_start [poster options...]: until load_stop. A payment that was broken off is sent again.
 load_start() {
+    accepted_before=$(accepted)
     # exec: the process id is the poster's.
     (exec $net build/poster --target "$gateway_at" --connections 8 --retry --timeout-ms 5000 --seconds 900 --rate 200 \
         --seed "$(now_ms)" "$@") >>"$play_dir/posted" 2>>"$play_dir/poster.log" &
     poster=$!
-    eventually 20 load_runs || give_up "no load: $(cat "$play_dir/poster.log")"
+    eventually 30 load_runs || give_up "no load: $(cat "$play_dir/poster.log")"
 }
 
 load_runs() {
-    [ "$(accepted)" -gt "${accepted_before:-0}" ]
+    [ "$(accepted)" -gt "$accepted_before" ]
 }
 
 accepted() {
@@ -97,7 +105,8 @@ books_agree() {
     ctl list >"$play_dir/list" || return
     ctl rows >"$play_dir/rows" || return
     test/lib/compare-books --default "$play_dir/book.default" --fallback "$play_dir/book.fallback" \
-        --list "$play_dir/list" --rows "$play_dir/rows" --posted "$play_dir/posted" "$@"
+        --list "$play_dir/list" --rows "$play_dir/rows" --posted "$play_dir/posted" \
+        --posted "$play_dir/posted.here" "$@"
 }
 
 books_agree_within() {
@@ -106,12 +115,44 @@ books_agree_within() {
     eventually "$seconds" books_agree "$@" >"$play_dir/differences" 2>&1 || books_agree "$@"
 }
 
+# windows_agree: with everything settled, the summary of random windows is that of the processors.
+windows_agree() {
+    $net test/lib/audit-windows --gateway "$gateway_at" --default "$default_at" --fallback "$fallback_at" \
+        --since "$started_us" --seed "$$" --seconds 1 --lag-ms 1
+}
+
+started_us=$(($(now_ms) * 1000))
+
+# left: how many have been accepted and not settled.
+left() {
+    ctl show --plain 2>/dev/null | awk '/^unsettled |^ring.depth / { n += $2 } END { print n + 0 }'
+}
+
+wait_for_settling() { # COUNT: so many do, at least
+    [ "$(left)" -ge "$1" ]
+}
+
+rings_are_empty() {
+    [ "$(ctl show --plain | sed -n 's/^ring.depth //p')" = 0 ]
+}
+
+both_fail() { # true or false
+    for at in $default_at $fallback_at; do
+        admin $at PUT configurations/failure "{\"failure\":$1}" || return
+    done
+}
+
+# readme BEGINNING: the README's line that begins so.
+readme() {
+    grep "^$1" README.md || echo 'false # the README has no such line'
+}
+
 # post ID: one payment, through the balancer.
 post() {
     local code
     code=$($net curl -s -o /dev/null -w '%{http_code}' --max-time 5 -H 'Content-Type: application/json' \
         -d "{\"correlationId\":\"$1\",\"amount\":19.90}" "http://$gateway_at/payments")
-    printf '%s\t19.90\t%s\n' "$1" "$code" >>"$play_dir/posted"
+    printf '%s\t19.90\t%s\n' "$1" "$code" >>"$play_dir/posted.here"
     [ "$code" = 202 ]
 }
 

@@ -7,8 +7,9 @@ root_sh() {
     engine root-sh "$*"
 }
 
+# With the services' settings.
 ctl() {
-    root_sh "payringctl $*"
+    root_sh "set -a; . /etc/payring/payring.conf; payringctl $*"
 }
 
 boot() {
@@ -28,11 +29,19 @@ processors_start() {
     eventually 10 admin $fallback_at GET stats >"$play_dir/stats" || give_up 'no fallback processor'
 }
 
-# settings: the processors of the play, and a region that fits anywhere.
+# settings: the processors of the play, and a region that fits anywhere, with a ledger so short that
+# parts of it are filed. Nothing sleeps at these processors, so that a cold start need not wait long.
 settings() {
     sed -i -e 's|^PAYRING_DEFAULT_URL=.*|PAYRING_DEFAULT_URL=http://127.0.0.1:8001|' \
         -e 's|^PAYRING_FALLBACK_URL=.*|PAYRING_FALLBACK_URL=http://127.0.0.1:8002|' \
-        -e 's|^#PAYRING_LEDGER_ROWS=.*|PAYRING_LEDGER_ROWS=262144|' "$play_dir/root/etc/payring/payring.conf"
+        -e 's|^#PAYRING_LEDGER_ROWS=.*|PAYRING_LEDGER_ROWS=16384|' \
+        -e '$a PAYRING_QUARANTINE_MS=3000' "$play_dir/root/etc/payring/payring.conf"
+}
+
+# made_of_the_journal: by the cold start of this boot, with payments that had not ended.
+made_of_the_journal() {
+    root_sh 'journalctl --no-pager -b -u payring-region' |
+        grep -E 'made of the journal in /var/lib/payring: .* [1-9][0-9]* payments that have not ended'
 }
 
 answers() {
@@ -69,12 +78,26 @@ started_anew() { # UNIT OLD-PID
 survives_kill() { # UNIT
     local before
     before=$(main_pid "$1")
+    [ "$before" -gt 0 ] || return # 0 would be ourselves
     root_sh "kill -KILL $before"
     eventually 30 started_anew "$1" "$before" && flows
 }
 
 survives_restart() { # UNIT
     root_sh "systemctl restart $1" && eventually 30 is_active "$1" && flows
+}
+
+# is missing for a while; what the others do meanwhile is what they did before.
+survives_absence() { # UNIT
+    root_sh "systemctl stop $1" && while_missing "$1" && root_sh "systemctl start $1" &&
+        eventually 30 is_active "$1" && flows
+}
+
+while_missing() {
+    case $1 in
+    nginx) not answers ;;
+    *) flows ;;
+    esac
 }
 
 leave() {

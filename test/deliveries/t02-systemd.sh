@@ -1,6 +1,7 @@
 #!/bin/sh
-description='make install on a host with systemd: every unit may be restarted, killed, stopped and
-missing for a while under load, and no payment is lost, doubled or miscounted.'
+description='make install on a host with systemd: every unit may start first, be restarted, killed and
+missing for a while under load, the machine may reboot and its power be cut, and no payment is lost,
+doubled or miscounted.'
 engine=systemd
 . test/deliveries/stage.sh
 . test/deliveries/systemd.sh
@@ -8,9 +9,7 @@ engine=systemd
 engine root-make nginx libnginx-mod-stream libh2o-evloop0.13 libjson-c5 libcurl4 || give_up 'no root'
 ok 'make install'                    make --no-print-directory install DESTDIR="$play_dir/root"
 settings
-: >"$play_dir/posted"
 boot
-processors_start
 ok 'the user is made at boot'        root_sh 'id payring'
 ok 'nginx may reach its sockets'     root_sh 'id -nG www-data | grep -w payring'
 ok 'nothing is enabled by installing' not root_sh 'systemctl is-enabled payring.target'
@@ -30,8 +29,9 @@ at_most() { # LIMIT NUMBER
     [ "$2" -le "$1" ] || { echo "$2 tenths" && false; }
 }
 for limit in 15:payring-region 15:payring-api@0 20:payring-worker@0; do
-    ok "exposure of ${limit#*:}, in tenths, at most ${limit%%:*}" \
-        at_most "${limit%%:*}" "$(exposure "${limit#*:}.service")"
+    exposed=$(exposure "${limit#*:}.service")
+    note "exposure of ${limit#*:}: $exposed tenths"
+    ok "exposure of ${limit#*:}, in tenths, at most ${limit%%:*}" at_most "${limit%%:*}" "$exposed"
 done
 ok 'the target starts'               root_sh 'systemctl enable --now payring.target'
 ok 'with all its units'              eventually 30 all_active
@@ -39,19 +39,33 @@ for unit in $units; do
     [ "$unit" = payring-region ] || is "$unit is not root" \
         "$(root_sh "stat -c %U /proc/$(main_pid "$unit")")" payring
 done
-root_sh 'ln -s /etc/payring/nginx-stream.conf /etc/nginx/modules-enabled/90-payring.conf'
+is 'the state directory is theirs alone' "$(root_sh 'stat -c "%U %a" /var/lib/payring')" 'payring 700'
+is 'the region is durable by itself' "$(ctl journal | grep -c 'payments that have not ended')" 2
+root_sh "$(readme 'ln -s /etc/payring')"
 ok 'nginx takes its file'            root_sh 'nginx -t && systemctl enable nginx && systemctl restart nginx'
 ok 'it answers on its port'          eventually 10 answers
+late=$(new_id)
+ok 'accepted without any processor'  post "$late"
+processors_start
+ok 'settled when they come'          eventually 60 is_settled "$late"
 
 # --- under load -----------------------------------------------------------------------------
 
 load_start
 for unit in $units nginx; do
     ok "restart of $unit"            survives_restart "$unit"
+    [ "$unit" = payring-region ] ||
+        ok "kill of $unit"           survives_kill "$unit"
+    ok "absence of $unit"            survives_absence "$unit"
 done
-for unit in payring-worker@0 payring-worker@1 payring-api@0 payring-api@1 nginx; do
-    ok "kill of $unit"               survives_kill "$unit"
-done
+
+refused() { # without a worker the journal is behind after a second, and says so
+    not post "$(new_id)" && tail -n 1 "$play_dir/posted.here" | grep -q '503$'
+}
+root_sh 'systemctl stop "payring-worker@*"'
+ok 'no worker: nothing is promised that is not soon on disk' eventually 20 refused
+root_sh 'systemctl start payring-worker@0 payring-worker@1'
+ok 'payments flow when they come'    flows
 
 root_sh 'mkdir -p /run/systemd/system/payring-worker@1.service.d
     printf "[Service]\nWatchdogSec=3s\n" >/run/systemd/system/payring-worker@1.service.d/t.conf
@@ -67,64 +81,109 @@ ok 'payments flow again'             flows
 ok 'the load ends'                   load_stop
 note "load: $(tail -n 1 "$play_dir/poster.log")"
 ok 'the books agree, id by id'       books_agree_within 60
+ok 'so do the windows'               windows_agree
 
 # --- stopped with payments queued --------------------------------------------------------------
 
-for at in $default_at $fallback_at; do
-    admin $at PUT configurations/failure '{"failure":true}' >"$play_dir/answer"
-done
+ok 'both processors fail'            both_fail true
 queued=$(new_id)
 ok 'accepted while both fail'        post "$queued"
 ok 'the target stops'                root_sh 'systemctl stop payring.target'
 ok 'with all units'                  eventually 30 all_inactive
-ok 'the region stays, and holds it'  root_sh "payringctl list | grep $queued"
-for at in $default_at $fallback_at; do
-    admin $at PUT configurations/failure '{"failure":false}' >"$play_dir/answer"
-done
+ok 'the region stays, and holds it'  eval 'ctl list | grep $queued'
+ok 'both are well'                   both_fail false
 ok 'the target starts again'         root_sh 'systemctl start payring.target'
 ok 'and it is settled'               eventually 30 is_settled "$queued"
 ok 'the books agree'                 books_agree_within 30
 
 # --- start order ------------------------------------------------------------------------------
 
-root_sh 'systemctl stop payring.target "payring-*" nginx'
-ok 'everything stops'                eventually 30 all_inactive
-ok 'all has ended: it can be removed' root_sh 'runuser -u payring -- payringctl remove'
-: >"$play_dir/posted"
-for at in $default_at $fallback_at; do admin $at POST purge-payments >"$play_dir/answer"; done
-root_sh 'systemctl mask --runtime payring-region'
-ok 'the balancer alone'              root_sh 'systemctl start nginx'
-ok 'answers nobody'                  not answers
-root_sh 'systemctl start --no-block payring-worker@0 payring-api@1'
+# Each of them alone at first, and nothing there that it needs: the region neither.
 tries() { # UNIT: it found no region, ended, and is started again
     [ "$(root_sh "systemctl show -P NRestarts $1")" -ge 1 ]
 }
-ok 'a worker without a region tries' eventually 30 tries payring-worker@0
-ok 'so does an API'                  eventually 30 tries payring-api@1
-root_sh 'systemctl unmask --runtime payring-region && systemctl start --no-block payring-region'
-ok 'the region comes last: the worker is there' eventually 30 is_active payring-worker@0
-ok 'so is the API'                   eventually 30 is_active payring-api@1
-ok 'and it answers'                  eventually 30 answers
-# shellcheck disable=SC2086
-kill_ours $processors
-processors=
-late=$(new_id)
-ok 'accepted without any processor'  post "$late"
-root_sh 'systemctl start payring.target'
-processors_start
-ok 'settled when they come'          eventually 60 is_settled "$late"
-ok 'and nothing is missing'          books_agree_within 30
+stands_alone() {
+    case $1 in
+    nginx) is_active nginx && not answers ;;
+    payring-region) eventually 20 is_active payring-region && is_inactive payring-worker@0 ;;
+    *) eventually 30 tries "$1" ;;
+    esac
+}
+# Longer is waited for the region where nobody looks on.
+root_sh 'printf "PAYRING_ATTACH_TIMEOUT_MS=1000\n" >>/etc/payring/payring.conf'
+for first in nginx payring-worker@0 payring-api@1 payring-region; do
+    root_sh 'systemctl stop payring.target "payring-*" nginx'
+    ok "$first first: everything stops" eventually 30 all_inactive
+    ok 'all has ended: the region can be removed' root_sh 'runuser -u payring -- payringctl remove'
+    [ $first = payring-region ] || root_sh 'systemctl mask --runtime payring-region'
+    root_sh "systemctl start --no-block $first"
+    ok 'it starts, and stays by itself'  stands_alone $first
+    root_sh 'systemctl unmask --runtime payring-region; systemctl start --no-block payring.target nginx'
+    ok 'all come'                    eventually 60 all_active
+    ok 'and it answers'              eventually 30 answers
+    late=$(new_id)
+    ok 'it accepts'                  post "$late"
+    ok 'and settles'                 eventually 60 is_settled "$late"
+done
+ok 'no region had forgotten what was before' books_agree_within 30
+ok 'nor its sums'                    windows_agree
 
-# --- reboot -----------------------------------------------------------------------------------
+# --- reboots ----------------------------------------------------------------------------------
 
+# The default fails, the fallback is slow: what is accepted waits, and some of it is out.
+slow() {
+    admin $default_at PUT configurations/failure '{"failure":true}' &&
+        admin $fallback_at PUT configurations/delay '{"delay":2000}'
+}
+well() {
+    both_fail false && admin $fallback_at PUT configurations/delay '{"delay":0}'
+}
+comes_back() {
+    boot
+    ok 'everything comes up by itself' eventually 60 all_active
+    ok 'and the balancer'            eventually 30 answers
+    ok 'the region is made of the journal, with what had not ended' made_of_the_journal
+}
+settles_all() {
+    ok 'the processors are well'     well
+    ok 'everything acknowledged is settled once: the books agree' books_agree_within 120
+    ok 'and counted once: so do the windows' windows_agree
+    ok 'the region is in order'      ctl check
+    ok 'the journal is whole'        ctl journal
+}
+
+ok 'the processors are slow'         slow
+load_start
+ok 'many wait'                       eventually 30 wait_for_settling 500
 engine root-down
-boot
-ok 'after a reboot everything comes up by itself' eventually 60 all_active
-ok 'and the balancer'                eventually 30 answers
-# Memory only: what was in it is gone, as docs/FAILURE-MODES.md says.
-is 'the new region is empty'         "$(accepted)" 0
-: >"$play_dir/posted"
-for at in $default_at $fallback_at; do admin $at POST purge-payments >"$play_dir/answer"; done
-ok 'it accepts'                      post "$(new_id)"
-ok 'and settles'                     books_agree_within 30
+note 'rebooted under load'
+comes_back
+ok 'payments flow'                   flows
+ok 'the load ends'                   load_stop
+settles_all
+
+# In async a ring's content is not on disk: it is taken in within milliseconds.
+ok 'slow once more'                  slow
+load_start
+ok 'many wait again'                 eventually 30 wait_for_settling 500
+ok 'the load ends'                   load_stop
+ok 'all is taken in'                 eventually 10 rings_are_empty
+engine root-cut
+note 'the power was cut'
+comes_back
+settles_all
+
+root_sh 'sed -i s/^PAYRING_DURABILITY=async$/PAYRING_DURABILITY=sync/ /etc/payring/payring.conf
+    systemctl stop payring.target "payring-*" && runuser -u payring -- payringctl remove' >"$play_dir/remove" 2>&1
+ok 'the next region is sync, by one line' root_sh 'systemctl start payring.target'
+ok 'it answers'                      eventually 30 answers
+ok 'slow, for the last time'         slow
+load_start
+ok 'many wait once more'             eventually 30 wait_for_settling 500
+engine root-cut
+note 'the power was cut under load'
+comes_back
+ok 'payments flow'                   flows
+ok 'the load ends'                   load_stop
+settles_all
 done_testing

@@ -27,7 +27,6 @@ cp "$play_dir/next.deb" "$play_dir/root/next.deb"
 ok 'its dependencies exist'          engine root-fetch /payring.deb
 boot
 processors_start
-: >"$play_dir/posted"
 ok 'it installs'                     root_sh 'DEBIAN_FRONTEND=noninteractive apt-get -q -y install /payring.deb'
 ok 'with nginx beside it'            is_active nginx
 ok 'and starts'                      eventually 40 all_active
