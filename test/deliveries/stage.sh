@@ -142,9 +142,19 @@ both_fail() { # true or false
     done
 }
 
-# readme BEGINNING: the README's line that begins so.
+# The default fails, the fallback is slow: what is accepted waits, and some of it is out.
+slow() {
+    admin $default_at PUT configurations/failure '{"failure":true}' &&
+        admin $fallback_at PUT configurations/delay '{"delay":2000}'
+}
+
+well() {
+    both_fail false && admin $fallback_at PUT configurations/delay '{"delay":0}'
+}
+
+# readme BEGINNING: the README's first line that begins so.
 readme() {
-    grep "^$1" README.md || echo 'false # the README has no such line'
+    grep -m 1 "^$1" README.md || echo 'false # the README has no such line'
 }
 
 # post ID: one payment, through the balancer.

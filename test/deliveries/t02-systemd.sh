@@ -51,7 +51,7 @@ ok 'settled when they come'          eventually 60 is_settled "$late"
 
 # --- under load -----------------------------------------------------------------------------
 
-load_start
+load_start --rate 500
 for unit in $units nginx; do
     ok "restart of $unit"            survives_restart "$unit"
     [ "$unit" = payring-region ] ||
@@ -78,6 +78,11 @@ ok 'payments flow'                   flows
 ok 'the whole target, restarted'     root_sh 'systemctl restart payring.target'
 ok 'is back'                         eventually 30 all_active
 ok 'payments flow again'             flows
+# From the next cold start on the APIs read it there.
+part_is_filed() {
+    [ "$(ctl show --plain | sed -n 's/^lane.segments_filed //p')" -ge 1 ]
+}
+ok 'a part of the ledger is in a file' eventually 60 part_is_filed
 ok 'the load ends'                   load_stop
 note "load: $(tail -n 1 "$play_dir/poster.log")"
 ok 'the books agree, id by id'       books_agree_within 60
@@ -115,10 +120,10 @@ for first in nginx payring-worker@0 payring-api@1 payring-region; do
     root_sh 'systemctl stop payring.target "payring-*" nginx'
     ok "$first first: everything stops" eventually 30 all_inactive
     ok 'all has ended: the region can be removed' root_sh 'runuser -u payring -- payringctl remove'
-    [ $first = payring-region ] || root_sh 'systemctl mask --runtime payring-region'
+    [ $first = payring-region ] || root_sh 'systemctl -q mask --runtime payring-region'
     root_sh "systemctl start --no-block $first"
     ok 'it starts, and stays by itself'  stands_alone $first
-    root_sh 'systemctl unmask --runtime payring-region; systemctl start --no-block payring.target nginx'
+    root_sh 'systemctl -q unmask --runtime payring-region; systemctl start --no-block payring.target nginx'
     ok 'all come'                    eventually 60 all_active
     ok 'and it answers'              eventually 30 answers
     late=$(new_id)
@@ -130,19 +135,12 @@ ok 'nor its sums'                    windows_agree
 
 # --- reboots ----------------------------------------------------------------------------------
 
-# The default fails, the fallback is slow: what is accepted waits, and some of it is out.
-slow() {
-    admin $default_at PUT configurations/failure '{"failure":true}' &&
-        admin $fallback_at PUT configurations/delay '{"delay":2000}'
-}
-well() {
-    both_fail false && admin $fallback_at PUT configurations/delay '{"delay":0}'
-}
 comes_back() {
     boot
     ok 'everything comes up by itself' eventually 60 all_active
     ok 'and the balancer'            eventually 30 answers
     ok 'the region is made of the journal, with what had not ended' made_of_the_journal
+    note "$(made_of_the_journal | sed 's/.*made of/made of/')"
 }
 settles_all() {
     ok 'the processors are well'     well
