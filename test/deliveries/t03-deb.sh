@@ -44,7 +44,7 @@ settings
 # The region was made with other sizes.
 root_sh 'systemctl stop payring.target "payring-*" && runuser -u payring -- payringctl remove' >"$play_dir/remove" 2>&1
 root_sh "$(readme 'ln -s /etc/payring'); $(readme 'systemctl restart nginx payring')"
-ok 'it answers once the README is followed'  eventually 40 answers
+ok 'it answers once the README is followed' eval "$net $(readme 'curl -i --retry') | grep '200 OK'"
 
 # --- upgrade ----------------------------------------------------------------------------------
 
