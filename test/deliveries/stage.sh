@@ -142,14 +142,14 @@ both_fail() { # true or false
     done
 }
 
-# The default fails, the fallback is slow: what is accepted waits, and some of it is out.
+# The default is slow, the fallback fails: what is accepted waits, and much of it is out.
 slow() {
-    admin $default_at PUT configurations/failure '{"failure":true}' &&
-        admin $fallback_at PUT configurations/delay '{"delay":2000}'
+    admin $default_at PUT configurations/delay '{"delay":2000}' &&
+        admin $fallback_at PUT configurations/failure '{"failure":true}'
 }
 
 well() {
-    both_fail false && admin $fallback_at PUT configurations/delay '{"delay":0}'
+    both_fail false && admin $default_at PUT configurations/delay '{"delay":0}'
 }
 
 # readme BEGINNING: the README's first line that begins so.

@@ -38,10 +38,11 @@ settings() {
         -e '$a PAYRING_QUARANTINE_MS=3000' "$play_dir/root/etc/payring/payring.conf"
 }
 
-# made_of_the_journal: by the cold start of this boot, with payments that had not ended.
+# made_of_the_journal [BOUND]: by the cold start of this boot, with payments that had not ended, and
+# so many (an expression) of them bound.
 made_of_the_journal() {
     root_sh 'journalctl --no-pager -b -u payring-region' |
-        grep -E 'made of the journal in /var/lib/payring: .* [1-9][0-9]* payments that have not ended'
+        grep -E "made of the journal in /var/lib/payring: .* [1-9][0-9]* payments that have not ended \(${1:-[0-9]*} of them"
 }
 
 answers() {

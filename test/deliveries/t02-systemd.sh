@@ -1,7 +1,7 @@
 #!/bin/sh
 description='make install on a host with systemd: every unit may start first, be restarted, killed and
-missing for a while under load, the machine may reboot and its power be cut, and no payment is lost,
-doubled or miscounted.'
+missing for a while under load, the machine may reboot, its power be cut and its journal be damaged, and no payment is
+lost, doubled or miscounted.'
 engine=systemd
 . test/deliveries/stage.sh
 . test/deliveries/systemd.sh
@@ -135,11 +135,11 @@ ok 'nor its sums'                    windows_agree
 
 # --- reboots ----------------------------------------------------------------------------------
 
-comes_back() {
+comes_back() { # [BOUND]
     boot
     ok 'everything comes up by itself' eventually 60 all_active
     ok 'and the balancer'            eventually 30 answers
-    ok 'the region is made of the journal, with what had not ended' made_of_the_journal
+    ok 'the region is made of the journal, with what had not ended' made_of_the_journal "$@"
     note "$(made_of_the_journal | sed 's/.*made of/made of/')"
 }
 settles_all() {
@@ -151,7 +151,7 @@ settles_all() {
 }
 
 ok 'the processors are slow'         slow
-load_start
+load_start --rate 400
 ok 'many wait'                       eventually 30 wait_for_settling 500
 engine root-down
 note 'rebooted under load'
@@ -162,13 +162,13 @@ settles_all
 
 # In async a ring's content is not on disk: it is taken in within milliseconds.
 ok 'slow once more'                  slow
-load_start
+load_start --rate 400
 ok 'many wait again'                 eventually 30 wait_for_settling 500
 ok 'the load ends'                   load_stop
 ok 'all is taken in'                 eventually 10 rings_are_empty
 engine root-cut
 note 'the power was cut'
-comes_back
+comes_back '[1-9][0-9]*' # what was out is known to have been
 settles_all
 
 root_sh 'sed -i s/^PAYRING_DURABILITY=async$/PAYRING_DURABILITY=sync/ /etc/payring/payring.conf
@@ -176,12 +176,31 @@ root_sh 'sed -i s/^PAYRING_DURABILITY=async$/PAYRING_DURABILITY=sync/ /etc/payri
 ok 'the next region is sync, by one line' root_sh 'systemctl start payring.target'
 ok 'it answers'                      eventually 30 answers
 ok 'slow, for the last time'         slow
-load_start
+load_start --rate 400
 ok 'many wait once more'             eventually 30 wait_for_settling 500
 engine root-cut
 note 'the power was cut under load'
-comes_back
+comes_back '[1-9][0-9]*'
 ok 'payments flow'                   flows
 ok 'the load ends'                   load_stop
 settles_all
+
+# --- a journal that cannot be believed ------------------------------------------------------------
+
+root_sh 'systemctl stop payring.target "payring-*" && runuser -u payring -- payringctl remove' >"$play_dir/remove" 2>&1
+digest=$(ls "$play_dir"/root/var/lib/payring/journal-*/lane-0/digest-*.pj | head -n 1)
+cp "$digest" "$play_dir/whole"
+printf X | dd of="$digest" bs=1 seek=100 conv=notrunc 2>"$play_dir/dd"
+refuses() {
+    [ "$(root_sh 'systemctl show -P NRestarts payring-region')" -ge 2 ]
+}
+root_sh 'systemctl start --no-block payring.target'
+ok 'a damaged journal makes no region, however often' eventually 30 refuses
+ok 'and the file is named'           root_sh "journalctl --no-pager -b -u payring-region | grep '${digest##*/}'"
+ok 'nothing is accepted meanwhile'   not answers
+cat "$play_dir/whole" >"$digest"
+ok 'repaired, everything comes up by itself' eventually 60 all_active
+ok 'it answers'                      eventually 30 answers
+ok 'and nothing is missing'          books_agree_within 30
+ok 'nor counted otherwise'           windows_agree
 done_testing

@@ -55,7 +55,7 @@ inode() {
     root_sh 'stat -c %i /dev/shm/payring'
 }
 ok 'the processors are slow'         slow
-load_start
+load_start --rate 400
 ok 'many payments wait'              eventually 30 wait_for_settling 500
 region_before=$(inode)
 pids_before=$(pids)
