@@ -64,10 +64,10 @@ memory_kib() { # SERVICE: the most at once, or what it is where that is not kept
     done
 }
 
-# How often, and for how many ms in all, it had to wait because of its limit.
+# How often it had to wait because of its limit, and for how many ms in all.
 throttled() {
     awk '/^nr_throttled/ { n = $2 } /^throttled_time/ { ms = $2 / 1000000 } /^throttled_usec/ { ms = $2 / 1000 }
-        END { print n + 0, "times,", int(ms), "ms" }' "$(group_file "$1" cpu cpu.stat)"
+        END { print n + 0, int(ms) }' "$(group_file "$1" cpu cpu.stat)"
 }
 
 # What the kernel holds it to, bytes and billionths of a CPU.
@@ -135,7 +135,8 @@ done
 # --- the public test, under the limits ------------------------------------------------------------
 
 for service in $services; do
-    eval "cpu_before_$service=$(cpu_ms "$service")"
+    eval "before_$service='$(cpu_ms "$service") $(throttled "$service")'"
+    note "$service, to begin with: $(cpu_ms "$service") ms of CPU, held back times and ms: $(throttled "$service")"
 done
 seconds=${PAYRING_RINHA_SECONDS:-60}
 public_test() {
@@ -144,8 +145,8 @@ public_test() {
 ok "the public test in $seconds s"   public_test
 sed 's/^/# /' "$play_dir/score"
 for service in $services; do
-    eval "before=\$cpu_before_$service"
-    note "$service: $(($(cpu_ms "$service") - before)) ms of CPU, at most $(memory_kib "$service") KiB, held back $(throttled "$service")"
+    eval "set -- \$before_$service" "$(cpu_ms "$service") $(throttled "$service")"
+    note "$service: $(($4 - $1)) ms of CPU, at most $(memory_kib "$service") KiB, held back $(($5 - $2)) times, $(($6 - $3)) ms"
 done
 number() {
     grep -o "\"$1\": *[0-9]*" "$play_dir/score" | head -n 1 | tr -dc 0-9
