@@ -13,8 +13,12 @@
  * after the empty line that ends the header, a 200 only with a body that is whole by its own
  * grammar and says what the contract says, and an empty body only if the header declared it.
  *
- * Left to trust: a processor that answers one request twice. The second answer, if it arrives while
- * the connection is idle, is taken for the answer to the next request; HTTP/1.1 has no defence.
+ * A second answer to one request that arrives while the connection is idle would be taken for the
+ * answer to the next: libcurl sends on it all the same. So before a request leaves we look whether
+ * anything has arrived, and if so give up the connection: nothing has left, and the next try is on
+ * another one. (Not under TLS, whose own records arrive at any time.) Left to trust: a second
+ * answer that arrives between that look and the answer that it is taken for; HTTP/1.1 has no
+ * defence.
  */
 #include "worker/upstream.h"
 
@@ -29,6 +33,7 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/payment_json.h"
+#include "worker/upstream_sockets.h"
 
 /* The longest answer of the contract is below 200 bytes; larger ones are not worth their memory. */
 #define REPLY_SIZE  4096
@@ -53,6 +58,7 @@
 struct transfer {
     CURL *easy;
     struct pool *pool;
+    struct upstream_sockets *sockets; /* to look at before a request leaves; NULL: do not */
     struct transfer *next_free;
     struct transfer *next_made;
     bool in_flight;
@@ -91,6 +97,7 @@ struct upstream {
     CURLM *multi;
     struct curl_slist *post_headers;
     struct payment_json *json;
+    struct upstream_sockets sockets;
     struct transfer *made; /* all of them */
     struct processor processors[UPSTREAM_PROCESSORS];
 };
@@ -101,9 +108,23 @@ static int before_request(void *context, char *remote_ip, char *local_ip, int re
                           int local_port)
 {
     struct transfer *transfer = context;
-    (void)remote_ip, (void)local_ip, (void)remote_port, (void)local_port;
+    (void)remote_ip, (void)local_ip;
+    if (transfer->sendings == 0 && transfer->sockets &&
+        upstream_sockets_have_arrivals(transfer->sockets, local_port, remote_port))
+        return CURL_PREREQFUNC_ABORT;
     transfer->sendings++;
     return transfer->sendings == 1 ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
+}
+
+static curl_socket_t open_socket(void *context, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    (void)purpose;
+    return upstream_sockets_open(context, address->family, address->socktype, address->protocol);
+}
+
+static int close_socket(void *context, curl_socket_t fd)
+{
+    return upstream_sockets_close(context, fd);
 }
 
 /* One line with its line end, of the header or of a chunked body's trailer. Interim replies (1xx)
@@ -244,12 +265,16 @@ static void forget_transfer(struct transfer *transfer)
     free(transfer);
 }
 
-static bool set_callbacks(struct transfer *transfer)
+static bool set_callbacks(struct transfer *transfer, struct upstream_sockets *sockets)
 {
     CURL *easy = transfer->easy;
     return curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, before_request) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_PREREQDATA, transfer) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, sockets) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, sockets) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK &&
@@ -296,8 +321,10 @@ static struct transfer *make_transfer(struct upstream *upstream, struct pool *po
     if (!transfer)
         return NULL;
     transfer->pool = pool;
+    if (strcmp(upstream->processors[pool->processor].protocol, "http") == 0)
+        transfer->sockets = &upstream->sockets;
     transfer->easy = curl_easy_init();
-    if (!transfer->easy || !set_callbacks(transfer) ||
+    if (!transfer->easy || !set_callbacks(transfer, &upstream->sockets) ||
         !set_manners(transfer->easy, upstream->processors[pool->processor].protocol) ||
         !set_request(transfer, upstream)) {
         forget_transfer(transfer);
@@ -592,7 +619,8 @@ void upstream_destroy(struct upstream *upstream)
             detach(upstream, transfer);
         forget_transfer(transfer);
     }
-    curl_multi_cleanup(upstream->multi);
+    curl_multi_cleanup(upstream->multi); /* closes the connections */
+    upstream_sockets_free(&upstream->sockets);
     curl_slist_free_all(upstream->post_headers);
     payment_json_destroy(upstream->json);
     for (int number = 0; number < UPSTREAM_PROCESSORS; number++)

@@ -36,6 +36,7 @@
 
 enum then {
     KEEP,           /* the connection */
+    SAY_TWICE,      /* the same once more, 10 ms after it, and keep the connection */
     CLOSE,          /* it, orderly */
     RESET,          /* it, at once */
     CLOSE_ENTIRELY, /* it and the listening socket: a program that ended */
@@ -99,6 +100,10 @@ static void answer(struct server *server, struct connection *connection, const s
         usleep((useconds_t)step->after_ms * 1000);
     if (step->reply != NULL)
         send_all(connection->fd, step->reply);
+    if (step->then == SAY_TWICE) {
+        usleep(10 * 1000);
+        send_all(connection->fd, step->reply);
+    }
     if (step->then == CLOSE_ENTIRELY) {
         close(server->listen_fd);
         server->listen_fd = -1;
@@ -787,6 +792,28 @@ static void test_idle_connection_closed_is_replaced(void **state)
     server_stop(server);
 }
 
+/* The second answer would be taken for that to the second request, which is not accepted. */
+static void test_second_answer_on_an_idle_connection(void **state)
+{
+    (void)state;
+    static const struct step steps[] = {
+        {OK_REPLY, SAY_TWICE, 0},
+        {"HTTP/1.1 422 Unprocessable Entity\r\nContent-Length: 0\r\n\r\n", KEEP, 0},
+    };
+    struct server *server = server_start(steps, 2);
+    struct upstream *upstream = upstream_for(server->port, 1, 5000);
+    assert_int_equal(post(upstream).outcome, UPSTREAM_ACCEPTED);
+    usleep(50 * 1000); /* lets it arrive */
+    assert_int_equal(post(upstream).outcome, UPSTREAM_UNREACHED);
+    assert_int_equal(requests_seen(server), 1);
+    assert_int_equal(post(upstream).outcome, UPSTREAM_EXISTS);
+    assert_int_equal(post(upstream).outcome, UPSTREAM_EXISTS);
+    assert_int_equal(requests_seen(server), 3);
+    assert_int_equal(connections_seen(server), 2);
+    upstream_destroy(upstream);
+    server_stop(server);
+}
+
 /* --- time --------------------------------------------------------------------------------- */
 
 static void test_time_out_is_unknown(void **state)
@@ -1054,6 +1081,7 @@ int main(void)
         cmocka_unit_test(test_reused_connection_reset_without_a_word),
         cmocka_unit_test(test_reused_connection_and_server_gone),
         cmocka_unit_test(test_idle_connection_closed_is_replaced),
+        cmocka_unit_test(test_second_answer_on_an_idle_connection),
         cmocka_unit_test(test_time_out_is_unknown),
         cmocka_unit_test(test_latency),
         cmocka_unit_test(test_wait),
