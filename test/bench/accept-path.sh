@@ -9,6 +9,7 @@
 #   api         one payring-api on its unix socket
 #   bare_h2o    one bare server on the same library (test/bench/bare-h2o)
 #   bare_epoll  one on epoll alone (test/bench/bare)
+#   awake_api, awake_h2o  the first two again, asked by a generator that never sleeps: see below
 #   nginx_api   two payring-api behind the nginx that the gateway is delivered with
 #   nginx_bare  two bare-h2o behind the same
 #
@@ -25,6 +26,12 @@
 # little. It also means that a saturated API accepts here more than is settled, and its rings (sized for
 # that) hold the rest; what accepting and settling at once can do is measured by whole.sh.
 #
+# Writing an answer also wakes the generator if it sleeps, a tenth of what a request costs or more; and it
+# sleeps the more, the slower the server is. So the ratio of api to bare_h2o is more than that of what
+# they do themselves. Nobody has to wake a generator that never sleeps; but it leaves nothing to the
+# neighbours, and the words that API and worker share stay in the API's cache. The bars are on the
+# ratio with everything in it.
+#
 # CPU is what the scheduler counted for the servers' (and nginx's) processes, user and system; the
 # worker's and the stand-ins' is not in it. It is the main figure. Requests a second are bounded by the
 # server or by what drives it: busy is the part of a processor that each had, generator_busy the
@@ -34,7 +41,7 @@
 
 seconds=${SECONDS_EACH:-2} connections=${CONNECTIONS:-64}
 more_than_possible=600000
-sides=${SIDES:-"api bare_h2o bare_epoll nginx_api nginx_bare"}
+sides='api bare_h2o bare_epoll awake_api awake_h2o nginx_api nginx_bare'
 on_server=() on_other=() idle=(chrt -i 0)
 if [ "$(nproc)" -gt 1 ]; then
     on_server=(taskset -c 0) on_other=(taskset -c 1)
@@ -66,11 +73,11 @@ measure() {
     local servers=$2 nginx=$3 before after nginx_before nginx_after targets
     shift 3
     targets=("${@/#/--target=}")
-    load warm "${targets[@]}" --connections "$connections" --rate $more_than_possible --seconds 0.5 --patience-s 0
+    load warm "${targets[@]}" --connections "$connections" --rate $more_than_possible --seconds 0.5 --patience-s 0 "${awake[@]}"
     # shellcheck disable=SC2086
     before=$(cpu_ns $servers) nginx_before=$(cpu_ns $nginx)
     load run "${targets[@]}" --connections "$connections" --rate $more_than_possible \
-        --seconds "$seconds" --patience-s 0
+        --seconds "$seconds" --patience-s 0 "${awake[@]}"
     # shellcheck disable=SC2086
     after=$(cpu_ns $servers) nginx_after=$(cpu_ns $nginx)
     # shellcheck disable=SC2046
@@ -84,7 +91,7 @@ measure() {
 }
 
 play_side() { # SIDE
-    local server_prefix=() behind=("${idle[@]}") port
+    local server_prefix=() behind=("${idle[@]}") awake=() port
     LOAD_ON=
     case $1 in
     nginx_*) port=$(free_ports 1) ;;
@@ -93,13 +100,14 @@ play_side() { # SIDE
         server_prefix=("${on_server[@]}") behind=("${on_other[@]}" "${idle[@]}")
         ;;
     esac
+    [[ $1 != awake_* ]] || awake=(--awake)
     case $1 in
-    api)
+    api | awake_api)
         gateway_start 1 1 "${behind[@]}"
         measure "$1" api0 '' "unix:$dir/api0.sock"
         gateway_drop
         ;;
-    bare_h2o)
+    bare_h2o | awake_h2o)
         bystanders_start "${behind[@]}"
         bare_start 1
         measure "$1" bare0 '' "unix:$dir/bare0.sock"
@@ -167,6 +175,7 @@ say_figures accept-path --setting "seconds_each=$seconds" --setting "connections
     --setting "answer_bytes=$answer_bytes" \
     --ratio cpu_to_h2o=api.cpu_us/bare_h2o.cpu_us --ratio per_s_to_h2o=api.per_s/bare_h2o.per_s \
     --ratio cpu_to_epoll=api.cpu_us/bare_epoll.cpu_us --ratio per_s_to_epoll=api.per_s/bare_epoll.per_s \
+    --ratio awake_cpu_to_h2o=awake_api.cpu_us/awake_h2o.cpu_us --ratio awake_per_s_to_h2o=awake_api.per_s/awake_h2o.per_s \
     --ratio nginx_cpu=nginx_api.cpu_us/nginx_bare.cpu_us --ratio nginx_per_s=nginx_api.per_s/nginx_bare.per_s \
     --bar 'cpu_to_h2o<=1.15' --bar 'per_s_to_h2o>=0.90' \
     --bar 'every api.not_202<=0' --bar 'every nginx_api.not_202<=0'
