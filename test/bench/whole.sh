@@ -14,13 +14,13 @@
 # A rate is held if every payment is answered 202, the last one within a quarter of a second after the
 # end, and all are settled a second after that: no backlog grows, neither before the gateway nor in it.
 # Looked for by trying rates for PROBE_S, larger ones until one is not held, then between; the highest
-# that is held for SECONDS_EACH is the figure, in steps of 5 % downwards if it is not the first.
+# that is held for SECONDS_EACH is the figure, in steps of 8 % downwards if it is not the first.
 # Then the gateway is offered BEYOND times as much for BEYOND_S, with queues that are small here (4,096
 # places in a ring, 16,384 records in a table): every payment is answered in the end, 202 or 503.
 #
-# After every run the processors' books hold as many payments as were accepted; after the long one and
-# the one beyond, books, records and rows are compared id by id (test/lib/compare-books). *_cpu are parts
-# of one processor while the rate is held. Generator and stand-ins share the machine: rates are
+# After every run the processors' books hold as many payments as were accepted; after the last one books,
+# records and rows are compared id by id over all of them (test/lib/compare-books). *_cpu are parts of
+# one processor while the rate is held. Generator and stand-ins share the machine: rates are
 # this machine's, the ratio is the figure.
 # shellcheck source=lib/stage.sh
 . "$(dirname "$0")/lib/stage.sh"
@@ -35,13 +35,14 @@ export PAYRING_RING_SLOTS=4096 PAYRING_PAYMENT_SLOTS=16384
 # offer RATE SECONDS [PATIENCE]: through nginx; false if not all was accepted in time. Meanwhile the
 # processors of $watched are counted: $shares are pairs for object, in parts of one processor.
 offer() {
-    local name begin_us=$(date +%s%6N) us
+    local name begin_us us
+    begin_us=$(date +%s%6N)
     for name in $watched; do cpu_before[$name]=$(cpu_ns "$name"); done
     load run --target "127.0.0.1:$port" --connections "$connections" --rate "$1" --seconds "$2" \
         --patience-s "${3:-0.25}" --log "$dir/posted"
     us=$(($(date +%s%6N) - begin_us)) shares=
     for name in $watched; do
-        shares+=" ${name}_cpu=$(awk -v ns=$(($(cpu_ns "$name") - cpu_before[$name])) -v us=$us \
+        shares+=" ${name}_cpu=$(awk -v ns=$(($(cpu_ns "$name") - cpu_before[$name])) -v us="$us" \
             'BEGIN { printf "%.3f", ns / 1e3 / us }')"
     done
     shares+=" generator_cpu=$(json run '$_->{cpu_share}')"
@@ -128,7 +129,7 @@ highest() {
     done
     rate=$low
     until tells "$1" "$rate" "$seconds"; do
-        rate=$((rate * 95 / 100))
+        rate=$((rate * 92 / 100))
         [ "$rate" -ge 100 ] || give_up "$1 holds no rate for $seconds s"
     done
 }
@@ -145,7 +146,6 @@ play_gateway() {
     highest gateway
     # shellcheck disable=SC2046
     held=$(object "per_s=$rate" "p99_us=$(json run '$_->{latency_us}{p99}')" $shares)
-    books_agree
     gateway_holds $((rate * beyond)) "$beyond_s" 60 || :
     # shellcheck disable=SC2046
     more=$(object "offered_per_s=$((rate * beyond))" $(json run 'my $s = $_->{statuses};

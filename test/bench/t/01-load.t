@@ -34,12 +34,6 @@ is 'all targets have their share'    "$(cut -f4 "$play_dir/log" | sort | uniq -c
 ok 'lines are evenly spaced'         awk '{ if (NR > 1 && $5 < last) bad++; last = $5; if (NR == 1) first = $5 }
     END { took = last - first; exit !(took > 700000 && took < 1200000 && bad < 40) }' "$play_dir/log"
 
-# Asleep it would take some tens of microseconds a request; awake, all that it is given.
-load awake --target "unix:$play_dir/a" --rate 100 --seconds 0.5 --awake
-ok 'awake, it never sleeps'          holds awake '$_->{cpu_us_per_request} > 1000 && $_->{statuses}{202} == 50'
-load asleep --target "unix:$play_dir/a" --rate 100 --seconds 0.5
-ok 'and else it does'                holds asleep '$_->{cpu_us_per_request} < 500'
-
 # The same seed is the same load; another is not.
 target="unix:$play_dir/a"
 load one --target "$target" --rate 2000 --seconds 0.1 --seed 7 --log "$play_dir/log1"

@@ -16,6 +16,13 @@ Connection: keep-alive
 Content-Length: 0'
 build/load --target "unix:$play_dir/h2o.sock" --rate 2000 --seconds 0.5 --connections 20 >"$play_dir/loaded"
 ok 'every request of a load is answered' holds loaded '$_->{statuses}{202} == 1000 && !$_->{failures}'
+# Asleep the generator takes some tens of microseconds a request; awake, all that it is given.
+for way in --awake ''; do
+    # shellcheck disable=SC2086
+    build/load --target "unix:$play_dir/h2o.sock" --rate 100 --seconds 0.5 $way >"$play_dir/load$way"
+done
+ok 'told so, the generator never sleeps' holds load--awake '$_->{cpu_us_per_request} > 1000 && $_->{statuses}{202} == 50'
+ok 'and else it does'                    holds load '$_->{cpu_us_per_request} < 500'
 ok 'clients that break off are survived' sh -c 'build/load --target "unix:$1" --rate 500000 --seconds 0.2 \
     --patience-s 0 >/dev/null; kill -0 "$2"' sh "$play_dir/h2o.sock" "$h2o"
 build/bare-h2o --listen 1 >/dev/null 2>&1
