@@ -45,7 +45,7 @@ API_OBJECTS       := $(call objects_of,$(call sources_of,api))
 PROCESSOR_OBJECTS := $(call objects_of,$(wildcard test/processor/*.c))
 POSTER_OBJECTS    := $(call objects_of,$(wildcard test/lib/poster/*.c))
 CLIENT_OBJECTS    := $(call objects_of,$(wildcard test/lib/client/*.c))
-BENCH_TOOLS       := load bare rinha
+BENCH_TOOLS       := load bare bare-h2o rinha
 MODEL_OBJECTS     := $(call objects_of,$(wildcard test/model/*.c))
 SIM_OBJECTS       := $(call objects_of,$(wildcard test/sim/*.c))
 HAMMER_OBJECTS    := $(call objects_of,$(wildcard test/race/hammer/*.c))
@@ -61,7 +61,7 @@ UNIT_TESTS        := $(patsubst test/unit/%.c,$(B)/unit/%,$(UNIT_SOURCES))
 
 PROGRAMS := $(B)/payring-api $(B)/payring-worker $(B)/payringctl
 TOOLS    := $(if $(PROCESSOR_OBJECTS),$(B)/processor) $(if $(POSTER_OBJECTS),$(B)/poster) \
-            $(addprefix $(B)/,$(BENCH_TOOLS)) $(B)/bench-summary
+            $(addprefix $(B)/,$(BENCH_TOOLS)) $(B)/bench-summary $(B)/bare-settle
 MODEL    := $(if $(MODEL_OBJECTS),$(B)/model)
 POWER    := $(if $(POWER_OBJECTS),$(B)/power-cuts)
 
@@ -79,6 +79,7 @@ help:
 	@echo 'make test           everything: unit tests, the model, the stand-in, the cluster plays, the deliveries'
 	@echo 'make test-deliveries docker-compose, systemd and the Debian package on engines (root, Debian 12)'
 	@echo 'make rinha          the public 60 s test against what make run has started (or RINHA_GATEWAY)'
+	@echo 'make bench          every benchmark against its bars, a line of JSON each; one: bench-accept, bench-latency ...'
 	@echo
 	@echo 'make all            the programs, tests and tools, in build/'
 	@echo 'make unit           the unit tests alone'
@@ -136,6 +137,20 @@ RINHA_FALLBACK ?= http://127.0.0.1:8002
 .PHONY: rinha
 rinha: $(B)/rinha
 	@$< --gateway $(RINHA_GATEWAY) --default $(RINHA_DEFAULT) --fallback $(RINHA_FALLBACK) $(RINHA_OPTIONS)
+
+# What each measures is told in the head of its script; so is what it is to be run with (ROUNDS=5 ...).
+# The target, and the script in test/bench that it runs.
+bench_accept  := accept-path
+bench_latency := latency
+bench_whole   := whole
+BENCHES := accept latency whole
+.PHONY: bench $(addprefix bench-,$(BENCHES))
+$(addprefix bench-,$(BENCHES)): bench-%: programs tools
+	@exec test/bench/$(bench_$*).sh
+# All of them, also when one misses a bar.
+bench: programs tools
+	@status=0; for script in $(foreach bench,$(BENCHES),$(bench_$(bench))); do \
+	    test/bench/$$script.sh || status=1; done; exit $$status
 
 .PHONY: unit
 unit: $(UNIT_TESTS)
@@ -296,6 +311,10 @@ $(B)/$(1): $(call objects_of,$(wildcard test/bench/$(1)/*.c)) $(B)/libclient.a
 	$$(call link,-lm)
 endef
 $(foreach tool,$(BENCH_TOOLS),$(eval $(call bench_tool,$(tool))))
+
+# Not the gateway, but what it is compared with: the same library, the same bodies.
+$(B)/bare-settle: $(call objects_of,$(wildcard test/bench/bare-settle/*.c)) $(COMMON_ARCHIVES)
+	$(call link)
 
 # Measures the library that the API calls, and no program.
 $(B)/bench-summary: $(B)/test/bench/summary/summary_main.o $(SHM_ARCHIVES)
