@@ -79,6 +79,7 @@ help:
 	@echo 'make test           everything: unit tests, the model, the stand-in, the cluster plays, the deliveries'
 	@echo 'make test-deliveries docker-compose, systemd and the Debian package on engines (root, Debian 12)'
 	@echo 'make rinha          the public 60 s test against what make run has started (or RINHA_GATEWAY)'
+	@echo 'make bench          every benchmark against its bars, a line of JSON each; one: bench-accept, bench-latency ...'
 	@echo
 	@echo 'make all            the programs, tests and tools, in build/'
 	@echo 'make unit           the unit tests alone'
@@ -136,6 +137,20 @@ RINHA_FALLBACK ?= http://127.0.0.1:8002
 .PHONY: rinha
 rinha: $(B)/rinha
 	@$< --gateway $(RINHA_GATEWAY) --default $(RINHA_DEFAULT) --fallback $(RINHA_FALLBACK) $(RINHA_OPTIONS)
+
+# What each measures is told in the head of its script; so is what it is to be run with (ROUNDS=5 ...).
+# The target, and the script in test/bench that it runs.
+bench_accept  := accept-path
+bench_latency := latency
+bench_whole   := whole
+BENCHES := accept latency whole
+.PHONY: bench $(addprefix bench-,$(BENCHES))
+$(addprefix bench-,$(BENCHES)): bench-%: programs tools
+	@exec test/bench/$(bench_$*).sh
+# All of them, also when one misses a bar.
+bench: programs tools
+	@status=0; for script in $(foreach bench,$(BENCHES),$(bench_$(bench))); do \
+	    test/bench/$$script.sh || status=1; done; exit $$status
 
 .PHONY: unit
 unit: $(UNIT_TESTS)
