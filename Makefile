@@ -61,7 +61,8 @@ UNIT_TESTS        := $(patsubst test/unit/%.c,$(B)/unit/%,$(UNIT_SOURCES))
 
 PROGRAMS := $(B)/payring-api $(B)/payring-worker $(B)/payringctl
 TOOLS    := $(if $(PROCESSOR_OBJECTS),$(B)/processor) $(if $(POSTER_OBJECTS),$(B)/poster) \
-            $(addprefix $(B)/,$(BENCH_TOOLS)) $(B)/bench-summary $(B)/bare-settle
+            $(addprefix $(B)/,$(BENCH_TOOLS)) $(B)/bench-summary $(B)/bare-settle $(B)/feed \
+            $(B)/bench-ring $(B)/bench-handover
 MODEL    := $(if $(MODEL_OBJECTS),$(B)/model)
 POWER    := $(if $(POWER_OBJECTS),$(B)/power-cuts)
 
@@ -143,7 +144,11 @@ rinha: $(B)/rinha
 bench_accept  := accept-path
 bench_latency := latency
 bench_whole   := whole
-BENCHES := accept latency whole
+bench_settle  := settle-path
+bench_handover := handover
+bench_summary-windows := summary-windows
+bench_memory  := memory
+BENCHES := accept latency whole settle handover summary-windows memory
 .PHONY: bench $(addprefix bench-,$(BENCHES))
 $(addprefix bench-,$(BENCHES)): bench-%: programs tools
 	@exec test/bench/$(bench_$*).sh
@@ -315,6 +320,18 @@ $(foreach tool,$(BENCH_TOOLS),$(eval $(call bench_tool,$(tool))))
 # Not the gateway, but what it is compared with: the same library, the same bodies.
 $(B)/bare-settle: $(call objects_of,$(wildcard test/bench/bare-settle/*.c)) $(COMMON_ARCHIVES)
 	$(call link)
+
+# Accepts as an API does, without HTTP.
+$(B)/feed: $(call objects_of,$(wildcard test/bench/feed/*.c)) $(B)/api/payment_intake.o $(SHM_ARCHIVES)
+	$(call link)
+
+# Our ring beside ConcurrencyKit's (libck-dev, for this alone).
+$(B)/bench-ring: $(call objects_of,$(wildcard test/bench/ring/*.c)) $(SHM_ARCHIVES)
+	$(call link)
+
+# A producer and a processor in one, so that one clock tells when what happened.
+$(B)/bench-handover: $(call objects_of,$(wildcard test/bench/handover/*.c)) $(B)/api/payment_intake.o $(SHM_ARCHIVES) $(B)/libclient.a
+	$(call link,-lm)
 
 # Measures the library that the API calls, and no program.
 $(B)/bench-summary: $(B)/test/bench/summary/summary_main.o $(SHM_ARCHIVES)

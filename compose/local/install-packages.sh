@@ -11,7 +11,7 @@ build_packages='
     build-essential pkg-config
     libh2o-evloop-dev libssl-dev zlib1g-dev libjson-c-dev libcurl4-openssl-dev
     nginx libnginx-mod-stream'
-test_packages='curl perl faketime libcmocka-dev clang-format'
+test_packages='curl perl faketime libcmocka-dev libck-dev clang-format'
 docker_packages='docker.io docker-compose containerd runc iptables iproute2 debootstrap curl'
 deb_packages="$build_packages dpkg-dev debhelper fakeroot lintian"
 systemd_packages='systemd-container debootstrap iproute2 curl procps'

@@ -2,12 +2,18 @@
  * alone or most of it in files, while nothing happens or while rows are appended.
  *
  *   bench-summary --rows N [--files DIRECTORY] [--windows N] [--appending ROWS_PER_SECOND]
- *                 [--commit TEXT]
+ *                 [--commit TEXT] [--serve]
  *
  * Rows are settled at 1,000 a second of their own time over two lanes. An answer takes 1 ms and an
  * exponential 4 ms more; one payment in 10,000 was pinned and settles up to 30 s late. A window's
  * ends are two moments of that time at random. Before anything is measured, three windows are
- * compared with a plain recount of the rows as they were made. Prints one line of JSON. */
+ * compared with a plain recount of the rows as they were made. Prints one line of JSON.
+ *
+ * With --serve it says "ready" instead, gives the API slot back and waits for words on its standard
+ * input, each answered by one line of JSON: `library` and `http PATH` measure so many windows, in
+ * the call and as GET /payments-summary on the unix socket of an API of the region; `append` and
+ * `still` begin and end the appending. The region is PAYRING_REGION then, and somebody else removes
+ * it. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <getopt.h>
@@ -19,6 +25,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -37,6 +45,7 @@
 struct options {
     uint64_t rows, windows, appending;
     const char *directory, *commit;
+    bool serve;
 };
 
 struct bench {
@@ -47,6 +56,8 @@ struct bench {
     int64_t begin_us;
     uint64_t random, made;
     atomic_bool done;
+    bool appends;
+    pthread_t appender;
 };
 
 _Noreturn static void give_up(const char *what, const struct explain *why)
@@ -140,7 +151,11 @@ static void create(struct bench *bench)
         geometry.ledger_rows = (uint32_t)((rows + SHM_SEGMENT_ROWS_MAX - 1) / SHM_SEGMENT_ROWS_MAX *
                                           SHM_SEGMENT_ROWS_MAX);
     geometry.ledger_segment_rows = SHM_SEGMENT_ROWS_MAX;
-    snprintf(bench->name, sizeof bench->name, "bench-summary.%d", (int)getpid());
+    const char *name = bench->options.serve ? getenv("PAYRING_REGION") : NULL;
+    if (name)
+        snprintf(bench->name, sizeof bench->name, "%s", name);
+    else
+        snprintf(bench->name, sizeof bench->name, "bench-summary.%d", (int)getpid());
     if (shm_region_create(bench->name, &geometry, &why) != STATUS_OK)
         give_up("no region", &why);
     if (shm_region_attach(&bench->region, bench->name, 0, &why) != STATUS_OK ||
@@ -277,6 +292,151 @@ static void run(struct bench *bench)
            COLD_WINDOWS, cold.median_us, cold.p99_us, fill_ns, bench->options.commit);
 }
 
+/* --------------------------------------------------------------------- HTTP */
+
+static int connect_to(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (strlen(path) >= sizeof address.sun_path)
+        give_up(path, &(struct explain){"is too long"});
+    strcpy(address.sun_path, path);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) != 0)
+        give_up(path, NULL);
+    return fd;
+}
+
+static void print_time(int64_t time_us, char out[32])
+{
+    time_t seconds = time_us / 1000000;
+    struct tm parts;
+    size_t length;
+    gmtime_r(&seconds, &parts);
+    length = strftime(out, 32, "%Y-%m-%dT%H:%M:%S", &parts);
+    snprintf(out + length, 32 - length, ".%03dZ", (int)(time_us / 1000 % 1000));
+}
+
+/* One request, one whole answer. */
+static int64_t ask_one(int fd, const struct shm_window *window, char *answer, size_t room)
+{
+    char from[32], to[32], request[256];
+    ssize_t size = 0, got;
+    print_time(window->from_us, from);
+    print_time(window->to_us, to);
+    int length =
+        snprintf(request, sizeof request,
+                 "GET /payments-summary?from=%s&to=%s HTTP/1.1\r\nHost: bench\r\n\r\n", from, to);
+    int64_t begin_ns = now_ns();
+    if (write(fd, request, (size_t)length) != length)
+        give_up("a request", NULL);
+    do {
+        if ((got = read(fd, answer + size, room - 1 - (size_t)size)) <= 0)
+            give_up("an answer", NULL);
+        size += got;
+        answer[size] = '\0';
+    } while (strstr(answer, "}}") == NULL);
+    int64_t took_ns = now_ns() - begin_ns;
+    if (strncmp(answer, "HTTP/1.1 200 ", 13) != 0)
+        give_up("an answer", &(struct explain){"is not 200"});
+    return took_ns;
+}
+
+/* Whole milliseconds, as they are asked for. */
+static struct shm_window random_window_ms(struct bench *bench)
+{
+    struct shm_window window = random_window(bench);
+    window.from_us -= window.from_us % 1000;
+    window.to_us -= window.to_us % 1000;
+    return window;
+}
+
+/* What the API says is what the library says. */
+static void compare_one(struct bench *bench, int fd)
+{
+    char answer[1024], wanted[64];
+    struct shm_totals totals;
+    struct shm_window window = random_window_ms(bench);
+    ask_one(fd, &window, answer, sizeof answer);
+    measure_one(bench, &window, &totals);
+    snprintf(wanted, sizeof wanted, "\"totalRequests\":%" PRIu64 ",", totals.payments[0]);
+    if (strstr(answer, wanted) == NULL)
+        give_up("an answer", &(struct explain){"is wrong"});
+}
+
+static struct times measure_http(struct bench *bench, const char *path)
+{
+    int64_t *ns = malloc(bench->options.windows * sizeof *ns);
+    char answer[1024];
+    int fd = connect_to(path);
+    if (!ns)
+        give_up("no memory", NULL);
+    if (!bench->appends)
+        compare_one(bench, fd);
+    for (uint64_t i = 0; i < bench->options.windows; i++) {
+        struct shm_window window = random_window_ms(bench);
+        ns[i] = ask_one(fd, &window, answer, sizeof answer);
+    }
+    qsort(ns, bench->options.windows, sizeof *ns, by_size);
+    uint64_t count = bench->options.windows;
+    struct times times = {(double)ns[count / 2] / 1000.0, (double)ns[count * 99 / 100] / 1000.0};
+    free(ns);
+    close(fd);
+    return times;
+}
+
+/* --------------------------------------------------------------------- serve */
+
+static void begin_appending(struct bench *bench)
+{
+    atomic_store(&bench->done, false);
+    bench->appends = pthread_create(&bench->appender, NULL, append, bench) == 0;
+    if (!bench->appends)
+        give_up("no thread", NULL);
+}
+
+static void end_appending(struct bench *bench)
+{
+    atomic_store(&bench->done, true);
+    if (bench->appends)
+        pthread_join(bench->appender, NULL);
+    bench->appends = false;
+}
+
+/* The word is one of those in the head. */
+static struct times obey(struct bench *bench, const char *word)
+{
+    if (strcmp(word, "library") == 0)
+        return measure(bench, bench->options.windows);
+    if (strncmp(word, "http ", 5) == 0)
+        return measure_http(bench, word + 5);
+    if (strcmp(word, "append") == 0)
+        begin_appending(bench);
+    else if (strcmp(word, "still") == 0)
+        end_appending(bench);
+    else
+        give_up(word, &(struct explain){"is no word that is known"});
+    return (struct times){0, 0};
+}
+
+static void serve(struct bench *bench)
+{
+    char word[256];
+    while (bench->made < bench->options.rows)
+        make_row(bench);
+    verify(bench);
+    (void)measure(bench, bench->options.windows); /* every page and block has been met */
+    shm_region_close_api(&bench->region, 0);
+    shm_lease_give_back(&bench->region, SHM_LEASE_API);
+    puts("ready");
+    fflush(stdout);
+    while (fgets(word, sizeof word, stdin)) {
+        word[strcspn(word, "\n")] = '\0';
+        struct times times = obey(bench, word);
+        printf("{\"median_us\":%.2f,\"p99_us\":%.2f}\n", times.median_us, times.p99_us);
+        fflush(stdout);
+    }
+}
+
 static uint64_t number(const char *text)
 {
     char *end;
@@ -291,10 +451,13 @@ static uint64_t number(const char *text)
 
 int main(int argc, char **argv)
 {
-    static const struct option long_options[] = {
-        {"rows", required_argument, NULL, 'r'},    {"files", required_argument, NULL, 'f'},
-        {"windows", required_argument, NULL, 'w'}, {"appending", required_argument, NULL, 'a'},
-        {"commit", required_argument, NULL, 'c'},  {NULL, 0, NULL, 0}};
+    static const struct option long_options[] = {{"rows", required_argument, NULL, 'r'},
+                                                 {"files", required_argument, NULL, 'f'},
+                                                 {"windows", required_argument, NULL, 'w'},
+                                                 {"appending", required_argument, NULL, 'a'},
+                                                 {"commit", required_argument, NULL, 'c'},
+                                                 {"serve", no_argument, NULL, 's'},
+                                                 {NULL, 0, NULL, 0}};
     static struct bench bench = {
         .options = {.rows = 100000, .windows = 20000, .directory = "", .commit = ""}, .random = 7};
     for (int option; (option = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
@@ -314,11 +477,18 @@ int main(int argc, char **argv)
         case 'c':
             bench.options.commit = optarg;
             break;
+        case 's':
+            bench.options.serve = true;
+            break;
         default:
             return 2;
         }
     }
     create(&bench);
+    if (bench.options.serve) {
+        serve(&bench);
+        return EXIT_SUCCESS;
+    }
     run(&bench);
     clean_up(&bench);
     return EXIT_SUCCESS;
