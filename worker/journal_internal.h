@@ -60,6 +60,7 @@ struct journal {
     uint64_t bytes;                        /* of all files */
     uint64_t highest;                      /* number of a segment file */
     bool told_of_bound;
+    uint64_t bound_looked_at; /* the youngest digest at the last look, + 1; 0: none yet */
 
     pthread_t commit_thread, keeper_thread;
 };

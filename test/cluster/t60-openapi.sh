@@ -213,7 +213,7 @@ mkdir "$play_dir/state" "$play_dir/elsewhere"
 kill_at_once worker0 api0 api1
 rm -f "/dev/shm/$PAYRING_REGION".*
 ok 'a region with a journal'  env PAYRING_DURABILITY=sync "PAYRING_STATE_DIR=$play_dir/state" \
-    PAYRING_LEDGER_SEGMENT_ROWS=4096 build/payringctl create
+    PAYRING_LEDGER_SEGMENT_ROWS=4096 "$build/payringctl" create
 configure api0 "PAYRING_STATE_DIR=$play_dir/state" PAYRING_DURABLE_TIMEOUT_MS=100
 restart_process api0
 says_of_journal() {

@@ -13,7 +13,7 @@ cold_start() {
     # shellcheck disable=SC2086
     kill_at_once $everybody
     rm -f "/dev/shm/$PAYRING_REGION" "/dev/shm/$PAYRING_REGION".*
-    build/payringctl create >"$play_dir/create.log" 2>&1 || { cat "$play_dir/create.log"; return 1; }
+    "$build/payringctl" create >"$play_dir/create.log" 2>&1 || { cat "$play_dir/create.log"; return 1; }
     for actor in $everybody; do restart_process "$actor"; done
 }
 
@@ -31,19 +31,19 @@ for act in 1 2 3; do
 done
 processor default delay 0
 ok 'the windows agree'          windows_agree
-ok 'the region is in order'     build/payringctl check
-ok 'the journal is whole'       build/payringctl journal
+ok 'the region is in order'     "$build/payringctl" check
+ok 'the journal is whole'       "$build/payringctl" journal
 
 # A journal of two lanes makes a region of three, and of one.
 for lanes in 3 1; do
     export PAYRING_LANES=$lanes
-    rows_before=$(build/payringctl rows | wc -l)
+    rows_before=$("$build/payringctl" rows | wc -l)
     ok "made for $lanes lanes"      cold_start
-    is "with all rows, $lanes"      "$(build/payringctl rows | wc -l)" "$rows_before"
+    is "with all rows, $lanes"      "$("$build/payringctl" rows | wc -l)" "$rows_before"
     ok "the books agree, $lanes"    books_agree
     ok "and the windows, $lanes"    windows_agree
 done
 
 ok 'in use, it is refused'      eval 'rm -f "/dev/shm/$PAYRING_REGION"
-    build/payringctl create 2>&1 | grep -q "state is in use"'
+    "$build/payringctl" create 2>&1 | grep -q "state is in use"'
 done_testing

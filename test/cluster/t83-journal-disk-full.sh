@@ -64,7 +64,7 @@ ok 'the books agree'               books_agree_within 60
 # shellcheck disable=SC2086
 kill_at_once $everybody
 rm -f "/dev/shm/$PAYRING_REGION" "/dev/shm/$PAYRING_REGION".*
-ok 'a cold start knows all'        build/payringctl create
+ok 'a cold start knows all'        "$build/payringctl" create
 for actor in $everybody; do restart_process $actor; done
 ok 'by id'                         books_agree_within 30
 ok 'and by window'                 windows_agree

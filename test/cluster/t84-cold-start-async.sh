@@ -21,7 +21,7 @@ lose_everything() {
 
 start_anew() {
     local actor
-    build/payringctl create >"$play_dir/create.log" 2>&1 || { cat "$play_dir/create.log"; return 1; }
+    "$build/payringctl" create >"$play_dir/create.log" 2>&1 || { cat "$play_dir/create.log"; return 1; }
     for actor in worker0 api0 worker1 api1; do restart_process "$actor"; done
 }
 
@@ -41,6 +41,6 @@ for act in 1 2; do
 done
 ok 'books were asked'           counter_at_least lane.books_asked 1
 ok 'the windows agree'          windows_agree
-ok 'the region is in order'     build/payringctl check
-ok 'the journal is whole'       build/payringctl journal
+ok 'the region is in order'     "$build/payringctl" check
+ok 'the journal is whole'       "$build/payringctl" journal
 done_testing

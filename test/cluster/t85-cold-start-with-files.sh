@@ -12,7 +12,7 @@ cold_start() {
     local actor
     kill_at_once worker0 api0 api1
     rm -f "/dev/shm/$PAYRING_REGION" "/dev/shm/$PAYRING_REGION".*
-    build/payringctl create >"$play_dir/create.log" 2>&1 || { cat "$play_dir/create.log"; return 1; }
+    "$build/payringctl" create >"$play_dir/create.log" 2>&1 || { cat "$play_dir/create.log"; return 1; }
     for actor in worker0 api0 api1; do restart_process "$actor"; done
 }
 
@@ -30,6 +30,6 @@ for act in 1 2; do
     ok "the books agree, $act"          books_agree_within 40
 done
 ok 'the windows agree'          windows_agree
-ok 'the region is in order'     build/payringctl check
-ok 'the journal is whole'       build/payringctl journal
+ok 'the region is in order'     "$build/payringctl" check
+ok 'the journal is whole'       "$build/payringctl" journal
 done_testing
