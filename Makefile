@@ -61,7 +61,8 @@ UNIT_TESTS        := $(patsubst test/unit/%.c,$(B)/unit/%,$(UNIT_SOURCES))
 
 PROGRAMS := $(B)/payring-api $(B)/payring-worker $(B)/payringctl
 TOOLS    := $(if $(PROCESSOR_OBJECTS),$(B)/processor) $(if $(POSTER_OBJECTS),$(B)/poster) \
-            $(addprefix $(B)/,$(BENCH_TOOLS)) $(B)/bench-summary $(B)/broken-sync.so
+            $(addprefix $(B)/,$(BENCH_TOOLS)) $(B)/bench-summary $(B)/bench-journal-ids \
+            $(B)/broken-sync.so
 MODEL    := $(if $(MODEL_OBJECTS),$(B)/model)
 POWER    := $(if $(POWER_OBJECTS),$(B)/power-cuts)
 
@@ -300,6 +301,9 @@ $(foreach tool,$(BENCH_TOOLS),$(eval $(call bench_tool,$(tool))))
 # Measures the library that the API calls, and no program.
 $(B)/bench-summary: $(B)/test/bench/summary/summary_main.o $(SHM_ARCHIVES)
 	$(call link,-lm)
+
+$(B)/bench-journal-ids: $(B)/test/bench/journal/journal_ids_main.o $(WORKER_ARCHIVES)
+	$(call link)
 
 # A disk whose syncs fail, to be loaded into a program.
 $(B)/broken-sync.so: test/lib/broken_sync/broken_sync.c Makefile

@@ -203,13 +203,14 @@ static bool merge(struct journal *journal, struct journal_files *files, size_t c
                   struct explain *why)
 {
     const struct journal_disk *disk = journal->settings.disk;
-    uint64_t last = files->digests[count - 1], before = 0;
+    uint64_t last = files->digests[count - 1], before = 0, ids = 0;
     struct journal_digest_header header;
     enum status status = STATUS_OK;
     for (size_t i = 0; status == STATUS_OK && i < count; i++) {
         status = journal_scan_digest_header(disk, journal->directory, &journal->identity,
                                             files->digests[i], &header, why);
         before += journal_keeper_bytes(&header);
+        ids += header.ids;
     }
     if (status == STATUS_OK)
         status = journal_digest_merge(disk, journal->directory, &journal->identity, files, count,
@@ -222,6 +223,7 @@ static bool merge(struct journal *journal, struct journal_files *files, size_t c
         return false;
     }
     journal->bytes -= before - journal_keeper_bytes(&header);
+    journal_ids_forget(journal->ids, ids);
     if (last == journal->digested.last)
         journal->digested = header;
     LOG_INFO("journal_forgot", "lane=%u digests=%zu bytes=%" PRIu64, journal->identity.lane, count,
@@ -266,6 +268,15 @@ static bool keep_to_bound(struct journal *journal)
     return done;
 }
 
+/* ------------------------------------------------------------------------- the ids */
+
+void journal_keeper_load(struct journal *journal)
+{
+    struct explain why = {{0}};
+    if (journal_loader_read(&journal->loader, &why) != STATUS_OK)
+        LOG_ERROR("journal_not_read", "lane=%u why=%s", journal->identity.lane, why.text);
+}
+
 /* ---------------------------------------------------------------------- the thread */
 
 bool journal_keep_now(struct journal *journal)
@@ -280,6 +291,11 @@ bool journal_keep_now(struct journal *journal)
         return false;
     if (wants_segment) {
         prepare(journal, current + 1, first_sequence);
+        return true;
+    }
+    /* Before anything is merged: the files are as they were found. */
+    if (!journal->loader.done) {
+        journal_keeper_load(journal);
         return true;
     }
     uint64_t next = journal->digested.last + 1;
@@ -310,10 +326,10 @@ void *journal_keeper_run(void *context)
     struct journal *journal = context;
     bool goes_on = true;
     while (goes_on) {
-        while (journal_keep_now(journal))
-            ;
+        /* What is left when it stops is the next owner's keeper's. */
+        bool worked = journal_keep_now(journal);
         pthread_mutex_lock(&journal->lock);
-        if (!journal->stopping && !journal_has_failed(journal))
+        if (!worked && !journal->stopping && !journal_has_failed(journal))
             wait_for_work(journal);
         goes_on = !journal->stopping && !journal_has_failed(journal);
         pthread_mutex_unlock(&journal->lock);

@@ -465,6 +465,83 @@ static void ids_are_forgotten_beside_rows_that_are_too_many(void **state)
     journal_fold_end(&fold);
 }
 
+static bool may_know(struct journal *journal, unsigned number)
+{
+    struct uuid id = journal_fixture_payment(number, PAYMENT_QUEUED).id;
+    return journal_may_know(journal, &id);
+}
+
+/* Whether a digest or a segment tells of it, or it was just accepted. */
+static void whoever_opens_it_knows_all_ids(void **state)
+{
+    struct journal_fixture *f = *state;
+    unsigned wrong = 0;
+    for (unsigned owner = 0; owner < 3; owner++) {
+        struct journal *journal = journal_fixture_open(f);
+        for (unsigned i = owner * 100; i < owner * 100 + 100; i++) {
+            wrong += may_know(journal, i);
+            journal_fixture_whole(journal, i, i);
+            if (owner < 2 && i % 5 == 0)
+                keep_all(journal);
+        }
+        for (unsigned i = 0; i < owner * 100 + 100; i++)
+            assert_true(may_know(journal, i));
+        for (unsigned i = 1000; i < 2000; i++)
+            wrong += may_know(journal, i);
+        if (owner == 1)
+            journal_fixture_die(f, journal);
+        else
+            journal_close(journal);
+    }
+    assert_true(wrong < 20);
+}
+
+/* Too many to be read before the lane goes on. */
+static void ids_are_read_while_the_lane_goes_on(void **state)
+{
+    struct journal_fixture *f = *state;
+    struct journal_digest_writer writer;
+    unsigned wrong = 0;
+    journal_digest_begin(&writer, &f->disk, f->directory, &f->identity, 0, 0);
+    writer.header.base_time_ms = JOURNAL_FIXTURE_BASE_MS;
+    writer.header.lanes = 1;
+    for (unsigned i = 0; i < 300000; i++)
+        journal_digest_put_ids(&writer, &(struct uuid){.hi = 0, .lo = i}, 1);
+    assert_int_equal(journal_digest_finish(&writer, &f->why), STATUS_OK);
+    struct journal *journal = journal_fixture_open(f);
+    assert_true(may_know(journal, 7)); /* nobody can say yet */
+    journal_fixture_whole(journal, 8, 0);
+    for (int i = 0; i < 10; i++)
+        (void)journal_keep_now(journal);
+    assert_true(may_know(journal, 8));
+    for (unsigned i = 0; i < 300000; i++)
+        assert_true(journal_may_know(journal, &(struct uuid){.hi = 0, .lo = i}));
+    for (unsigned i = 1000; i < 2000; i++)
+        wrong += may_know(journal, i);
+    assert_true(wrong < 20);
+    journal_close(journal);
+}
+
+/* Whatever a digest told of that cannot be read is looked up for good; the lane goes on. */
+static void nothing_is_certain_after_a_damaged_digest(void **state)
+{
+    struct journal_fixture *f = *state;
+    struct journal *journal = journal_fixture_open(f);
+    for (unsigned i = 0; i < 30; i++)
+        journal_fixture_whole(journal, i, i);
+    keep_all(journal);
+    journal_close(journal);
+    change_bytes(f, true, 2, 200, 1, 1);
+    journal = journal_fixture_open(f);
+    for (unsigned i = 0; i < 2000; i++)
+        assert_true(may_know(journal, i));
+    journal_fixture_whole(journal, 30, 30);
+    keep_all(journal);
+    assert_false(journal_has_failed(journal));
+    assert_true(may_know(journal, 5000));
+    journal_close(journal);
+}
+
 static void a_damaged_digest_is_named(void **state)
 {
     struct journal_fixture *f = *state;
@@ -721,6 +798,9 @@ int main(void)
         JOURNAL_FIXTURE_TEST(the_bound_is_kept_by_forgetting_the_oldest_ids),
         JOURNAL_FIXTURE_TEST(the_ids_of_the_beginning_are_forgotten_too),
         JOURNAL_FIXTURE_TEST(ids_are_forgotten_beside_rows_that_are_too_many),
+        JOURNAL_FIXTURE_TEST(whoever_opens_it_knows_all_ids),
+        JOURNAL_FIXTURE_TEST(ids_are_read_while_the_lane_goes_on),
+        JOURNAL_FIXTURE_TEST(nothing_is_certain_after_a_damaged_digest),
         JOURNAL_FIXTURE_TEST(a_damaged_digest_is_named),
         JOURNAL_FIXTURE_TEST(an_fsync_is_never_tried_again),
         JOURNAL_FIXTURE_TEST(a_write_that_fails_ends_it),
