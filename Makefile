@@ -62,7 +62,8 @@ UNIT_TESTS        := $(patsubst test/unit/%.c,$(B)/unit/%,$(UNIT_SOURCES))
 PROGRAMS := $(B)/payring-api $(B)/payring-worker $(B)/payringctl
 TOOLS    := $(if $(PROCESSOR_OBJECTS),$(B)/processor) $(if $(POSTER_OBJECTS),$(B)/poster) \
             $(addprefix $(B)/,$(BENCH_TOOLS)) $(B)/bench-summary $(B)/bare-settle $(B)/feed \
-            $(B)/bench-ring $(B)/bench-handover
+            $(B)/bench-ring $(B)/bench-handover \
+            $(B)/bench-journal-ids $(B)/broken-sync.so
 MODEL    := $(if $(MODEL_OBJECTS),$(B)/model)
 POWER    := $(if $(POWER_OBJECTS),$(B)/power-cuts)
 
@@ -219,8 +220,8 @@ tsan:
 	+@$(tsan_make) unit
 
 # Who is on the stage: the programs, the stand-in processor and the poster.
-# Not those that load libfaketime into the programs: it and a sanitizer both have to come first.
-PLAYS   ?= $(filter-out %-clock.sh,$(wildcard test/cluster/t*.sh))
+# Not those that load something else into the programs: it and a sanitizer both have to come first.
+PLAYS   ?= $(filter-out %-clock.sh %-sync-fails.sh,$(wildcard test/cluster/t*.sh))
 PLAYS_AT_ONCE ?= 1
 PLAYERS  = $(PROGRAMS) $(B)/processor $(B)/poster
 .PHONY: players asan-players asan-cluster tsan-cluster
@@ -336,6 +337,14 @@ $(B)/bench-handover: $(call objects_of,$(wildcard test/bench/handover/*.c)) $(B)
 # Measures the library that the API calls, and no program.
 $(B)/bench-summary: $(B)/test/bench/summary/summary_main.o $(SHM_ARCHIVES)
 	$(call link,-lm)
+
+$(B)/bench-journal-ids: $(B)/test/bench/journal/journal_ids_main.o $(WORKER_ARCHIVES)
+	$(call link)
+
+# A disk whose syncs fail, to be loaded into a program.
+$(B)/broken-sync.so: test/lib/broken_sync/broken_sync.c Makefile
+	@mkdir -p $(@D)
+	$(call say,link $@)$(COMPILE) -fPIC -shared -o $@ $<
 
 $(B)/prefill: $(B)/test/crash/prefill/prefill_main.o $(SHM_ARCHIVES)
 	$(call link)

@@ -1,18 +1,12 @@
 #include "shm/shm_filter.h"
 
+#include <assert.h>
 #include <string.h>
 
-#include "common/check.h"
+#include "common/bloom.h"
 #include "common/crash_point.h"
 
-#define BITS_PER_ID 8u
-#define LINE_BITS   (SHM_FILTER_LINE_WORDS * 64u)
-
-/* One line, and the bits of it that belong to an id. */
-struct pattern {
-    uint64_t *line;
-    uint64_t words[SHM_FILTER_LINE_WORDS];
-};
+static_assert(SHM_FILTER_LINE_WORDS == BLOOM_LINE_WORDS, "a line is a line");
 
 void shm_filter_open(struct shm_filter_handle *filter, const struct shm_region *region,
                      unsigned lane)
@@ -26,42 +20,18 @@ void shm_filter_open(struct shm_filter_handle *filter, const struct shm_region *
     };
 }
 
-/* Two hashes: the first gives the line, and the bits come from nine bits each
- * of the second, the last of them from the first hash's upper half. */
-static struct pattern pattern_of(const struct shm_filter_handle *filter, unsigned generation,
-                                 const struct uuid *id)
+static uint64_t *line_of(const struct shm_filter_handle *filter, unsigned generation,
+                         const struct bloom_pattern *pattern)
 {
-    struct uuid one = {.hi = id->hi ^ filter->seed.hi, .lo = id->lo ^ filter->seed.lo};
-    struct uuid two = {.hi = ~one.lo, .lo = one.hi};
-    uint64_t first = uuid_hash(&one), bits = uuid_hash(&two);
-    struct pattern pattern = {
-        .line =
-            filter->lines[generation] + (size_t)(first & filter->line_mask) * SHM_FILTER_LINE_WORDS,
-    };
-    for (unsigned i = 0; i < BITS_PER_ID; i++) {
-        unsigned bit =
-            (unsigned)(i == BITS_PER_ID - 1 ? first >> 48 : bits >> (9 * i)) & (LINE_BITS - 1);
-        pattern.words[bit / 64] |= UINT64_C(1) << bit % 64;
-    }
-    return pattern;
-}
-
-static bool line_has(const struct pattern *pattern)
-{
-    uint64_t missing = 0;
-    for (unsigned i = 0; i < SHM_FILTER_LINE_WORDS; i++)
-        missing |= pattern->words[i] & ~pattern->line[i];
-    return missing == 0;
+    return filter->lines[generation] +
+           (size_t)(pattern->hash & filter->line_mask) * SHM_FILTER_LINE_WORDS;
 }
 
 bool shm_filter_contains(const struct shm_filter_handle *filter, const struct uuid *id)
 {
-    for (unsigned generation = 0; generation < 2; generation++) {
-        struct pattern pattern = pattern_of(filter, generation, id);
-        if (line_has(&pattern))
-            return true;
-    }
-    return false;
+    struct bloom_pattern pattern = bloom_pattern_of(id, &filter->seed);
+    return bloom_line_has(line_of(filter, 0, &pattern), &pattern) ||
+           bloom_line_has(line_of(filter, 1, &pattern), &pattern);
 }
 
 /* Relaxed loads throughout: the words are the owner's own. */
@@ -115,14 +85,15 @@ void shm_filter_remember(struct shm_filter_handle *filter, const struct uuid *id
                          int64_t adopted_us)
 {
     unsigned generation = active(filter);
-    struct pattern pattern = pattern_of(filter, generation, id);
+    struct bloom_pattern pattern = bloom_pattern_of(id, &filter->seed);
+    uint64_t *line = line_of(filter, generation, &pattern);
     _Atomic uint64_t *remembered = &filter->meta->remembered[generation];
     _Atomic int64_t *lowest = &filter->meta->adopted_lowest_us[generation];
     if (adopted_us < atomic_load_explicit(lowest, memory_order_relaxed))
         atomic_store_explicit(lowest, adopted_us, memory_order_release);
     CRASH_POINT_IF(adopted_us != INT64_MAX, filter_adopted_lowest);
     for (unsigned i = 0; i < SHM_FILTER_LINE_WORDS; i++) {
-        pattern.line[i] |= pattern.words[i];
+        line[i] |= pattern.words[i];
         CRASH_POINT_IF(i == SHM_FILTER_LINE_WORDS / 2, filter_bits_half);
     }
     CRASH_POINT(filter_bits_set);

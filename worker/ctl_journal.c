@@ -39,7 +39,8 @@ static void tell(const struct journal_replay *replay)
         printf("its end was cut: %" PRIu64 " records, the first in %s\n", replay->cut,
                replay->where);
     if (replay->ids_forgotten)
-        printf("%" PRIu64 " ids are beyond PAYRING_HORIZON_PAYMENTS and forgotten\n",
+        printf("%" PRIu64
+               " ids are beyond PAYRING_HORIZON_PAYMENTS: the journal alone knows them\n",
                replay->ids_forgotten);
 }
 

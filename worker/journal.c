@@ -15,6 +15,9 @@
 /* The append itself waits here: what is in flight cannot make so many records. */
 #define BEHIND_HARD (JOURNAL_BEHIND_MAX - 1024u)
 
+/* So much of the digests is read for its ids before the lane goes on: some milliseconds. */
+#define LOAD_AT_OPEN (UINT64_C(4) << 20)
+
 /* In async: do not let more than this wait for the interval. */
 #define COMMIT_EARLY (JOURNAL_BEHIND_SOFT / 2)
 
@@ -291,9 +294,16 @@ uint64_t journal_append(struct journal *journal, enum journal_kind kind,
     }
     journal->used++;
     note_latest(journal, payment, slot);
+    if (kind == JOURNAL_ACCEPTED)
+        journal_ids_add(journal->ids, &payment->id);
     /* Pairs with the acquire in journal_appended: the write comes first. */
     atomic_store_explicit(&journal->appended, entry.sequence, memory_order_release);
     return entry.sequence;
+}
+
+bool journal_may_know(struct journal *journal, const struct uuid *id)
+{
+    return journal_ids_may_know(journal->ids, id);
 }
 
 void journal_note_filed(struct journal *journal, uint64_t rows)
@@ -395,11 +405,19 @@ static enum status open_segments(struct journal *journal, const struct journal_e
     return status;
 }
 
+static enum status take_id(void *journal, const struct journal_entry *entry, struct explain *why)
+{
+    (void)why;
+    if (entry->kind == JOURNAL_ACCEPTED)
+        journal_ids_add(((struct journal *)journal)->ids, &entry->payment.id);
+    return STATUS_OK;
+}
+
 static enum status find_end(struct journal *journal, struct journal_end *end, struct explain *why)
 {
-    static const struct journal_visitor nobody;
+    struct journal_visitor ids = {.context = journal, .entry = take_id};
     enum status status = journal_scan(journal->settings.disk, journal->directory,
-                                      &journal->identity, &nobody, end, why);
+                                      &journal->identity, &ids, end, why);
     if (status == STATUS_OK && end->cut)
         status = explain(why, STATUS_DAMAGED,
                          "the journal has no clean end: %" PRIu64 " records behind %.300s",
@@ -430,7 +448,11 @@ static enum status read_digested(struct journal *journal, struct explain *why)
             journal_keeper_remove_segment(journal, files.segments[i]);
         else
             journal_keeper_note_made(journal, files.segments[i]);
-    journal_files_free(&files);
+    if (status == STATUS_OK)
+        journal_loader_begin(&journal->loader, disk, journal->directory, &journal->identity, &files,
+                             length, journal->ids);
+    else
+        journal_files_free(&files);
     return status;
 }
 
@@ -451,6 +473,8 @@ static enum status open_at_end(struct journal *journal, struct explain *why)
     journal->kicked = end.next_sequence - 1;
     atomic_init(&journal->appended, end.next_sequence - 1);
     atomic_init(&journal->durable, end.next_sequence - 1);
+    while (!journal->loader.done && journal->loader.cost < LOAD_AT_OPEN)
+        journal_keeper_load(journal);
     return STATUS_OK;
 }
 
@@ -463,6 +487,8 @@ static void release(struct journal *journal)
         disk->close(disk->context, journal->unsynced[i].fd);
     if (journal->prepared.fd >= 0)
         disk->close(disk->context, journal->prepared.fd);
+    journal_loader_end(&journal->loader);
+    journal_ids_destroy(journal->ids);
     free(journal->latest);
     free(journal);
 }
@@ -477,11 +503,14 @@ enum status journal_open(struct journal **opened, const char *directory,
         return explain(why, STATUS_SYSTEM, "out of memory for a journal");
     journal->settings = *settings;
     journal->identity = *identity;
-    journal->current.fd = journal->prepared.fd = -1;
+    journal->current.fd = journal->prepared.fd = journal->loader.fd = -1;
     snprintf(journal->directory, sizeof journal->directory, "%s", directory);
     journal->latest = calloc(settings->slots, sizeof *journal->latest);
+    journal->ids = journal_ids_create(
+        settings->bytes_max / sizeof(struct uuid),
+        &(struct uuid){.hi = identity->region_id_hi, .lo = identity->region_id_lo});
     enum status status = STATUS_OK;
-    if (!journal->latest || !make_locks(journal))
+    if (!journal->latest || !journal->ids || !make_locks(journal))
         status = explain(why, STATUS_SYSTEM, "out of memory for a journal");
     if (status == STATUS_OK)
         status = open_at_end(journal, why);

@@ -88,6 +88,11 @@ void journal_carry(struct journal *,
                    void (*image)(void *context, uint32_t slot, struct journal_payment *),
                    void *context);
 
+/* May the journal tell of that id's acceptance? For an id that neither the table nor the filter
+ * knows: only false is certain. Always true while the digests are still being read, and for good if
+ * one of them cannot be. Costs a cache line for each part of its ids (journal_ids.h). */
+bool journal_may_know(struct journal *, const struct uuid *);
+
 /* ---- any thread ---- */
 
 bool journal_wants_carry(const struct journal *);

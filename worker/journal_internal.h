@@ -7,7 +7,7 @@
 #include <stdatomic.h>
 
 #include "worker/journal.h"
-#include "worker/journal_scan.h"
+#include "worker/journal_loader.h"
 
 /* Segments with records that are not durable: one, two around a switch; more
  * only if the disk is slower than the lane. */
@@ -34,6 +34,9 @@ struct journal {
     uint64_t kicked;       /* appended, as the commit thread was last told */
     uint64_t carried_upto; /* the last journal_carry that was done completely */
 
+    struct journal_ids
+        *ids; /* of all that is told of here; journal_ids.h says whose each part is */
+
     _Atomic uint64_t appended; /* release by the lane after the write */
     _Atomic uint64_t durable;  /* release by whoever commits */
     atomic_bool failed;
@@ -56,10 +59,12 @@ struct journal {
     _Atomic uint64_t filed_rows; /* by the lane, for the next digest */
 
     /* the keeper's thread's alone */
+    struct journal_loader loader;          /* of ids, before anything is digested */
     struct journal_digest_header digested; /* the youngest digest */
     uint64_t bytes;                        /* of all files */
     uint64_t highest;                      /* number of a segment file */
     bool told_of_bound;
+    uint64_t bound_looked_at; /* the youngest digest at the last look, + 1; 0: none yet */
 
     pthread_t commit_thread, keeper_thread;
 };
@@ -72,6 +77,9 @@ enum status journal_segment_make(const struct journal *, uint64_t number, uint64
                                  struct journal_segment *, struct explain *why);
 
 void *journal_keeper_run(void *journal);
+
+/* Read a piece of the digests for their ids. */
+void journal_keeper_load(struct journal *);
 
 /* A segment file was made: a new one, or over an empty one that a dead owner had prepared. */
 void journal_keeper_remove_segment(const struct journal *, uint64_t number);

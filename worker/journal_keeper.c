@@ -159,7 +159,20 @@ static bool retire(struct journal *journal, uint64_t number)
 
 /* --------------------------------------------------------------------- the bound */
 
-/* How many of the oldest digests make enough room when they are merged. */
+/* What of a digest is not kept when it is merged: its ids, and rows that no longer count or are
+ * filed. */
+static uint64_t freed_by_merging(const struct journal_digest_header *header,
+                                 const struct journal_digest_header *youngest)
+{
+    uint64_t from =
+        youngest->first_row > youngest->filed_rows ? youngest->first_row : youngest->filed_rows;
+    uint64_t gone = from > header->row_first ? from - header->row_first : 0;
+    if (gone > header->rows)
+        gone = header->rows;
+    return header->ids * sizeof(struct uuid) + gone * sizeof(uint64_t);
+}
+
+/* How many of the oldest digests make enough room when they are merged; 0: all of them do not. */
 static size_t worth_merging(const struct journal *journal, const struct journal_files *files,
                             size_t length)
 {
@@ -171,63 +184,97 @@ static size_t worth_merging(const struct journal *journal, const struct journal_
                                        &journal->identity, files->digests[count], &header,
                                        NULL) != STATUS_OK)
             break;
-        freed += header.ids * sizeof(struct uuid);
+        freed += freed_by_merging(&header, &journal->digested);
         count++;
     }
-    /* The first one alone cannot be made smaller by merging. */
-    return freed > 0 && count == 1 && length > 1 ? 2 : freed > 0 ? count : 0;
+    return freed < journal->settings.bytes_max / FREE_PART ? 0 : count;
 }
 
-static bool merge(struct journal *journal, struct journal_files *files, struct explain *why)
+/* Once, until the bound is kept to again. */
+static void tell_of_bound(struct journal *journal)
+{
+    if (!journal->told_of_bound)
+        LOG_WARN("journal_over_bound", "lane=%u bytes=%" PRIu64 " bound=%" PRIu64,
+                 journal->identity.lane, journal->bytes, journal->settings.bytes_max);
+    journal->told_of_bound = true;
+}
+
+static bool merge(struct journal *journal, struct journal_files *files, size_t count,
+                  struct explain *why)
 {
     const struct journal_disk *disk = journal->settings.disk;
-    size_t length = journal_files_chain(files, disk, journal->directory, &journal->identity, why);
-    size_t count = worth_merging(journal, files, length);
-    if (count < 2) {
-        if (!journal->told_of_bound)
-            LOG_WARN("journal_over_bound", "lane=%u bytes=%" PRIu64 " bound=%" PRIu64,
-                     journal->identity.lane, journal->bytes, journal->settings.bytes_max);
-        journal->told_of_bound = true;
-        return false;
+    uint64_t last = files->digests[count - 1], before = 0, ids = 0;
+    struct journal_digest_header header;
+    enum status status = STATUS_OK;
+    for (size_t i = 0; status == STATUS_OK && i < count; i++) {
+        status = journal_scan_digest_header(disk, journal->directory, &journal->identity,
+                                            files->digests[i], &header, why);
+        before += journal_keeper_bytes(&header);
+        ids += header.ids;
     }
-    for (size_t i = 0; i < count; i++) {
-        struct journal_digest_header header;
-        if (journal_scan_digest_header(disk, journal->directory, &journal->identity,
-                                       files->digests[i], &header, why) != STATUS_OK)
-            return false;
-        journal->bytes -= journal_keeper_bytes(&header);
-    }
-    uint64_t last = files->digests[count - 1];
-    struct journal_digest_header merged;
-    if (journal_digest_merge(disk, journal->directory, &journal->identity, files, count, true,
-                             why) != STATUS_OK ||
-        journal_scan_digest_header(disk, journal->directory, &journal->identity, last, &merged,
-                                   why) != STATUS_OK) {
+    if (status == STATUS_OK)
+        status = journal_digest_merge(disk, journal->directory, &journal->identity, files, count,
+                                      true, why);
+    if (status == STATUS_OK)
+        status = journal_scan_digest_header(disk, journal->directory, &journal->identity, last,
+                                            &header, why);
+    if (status != STATUS_OK) {
         journal_fail(journal, "%s", why->text);
         return false;
     }
-    journal->bytes += journal_keeper_bytes(&merged);
+    journal->bytes -= before - journal_keeper_bytes(&header);
+    journal_ids_forget(journal->ids, ids);
     if (last == journal->digested.last)
-        journal->digested = merged;
+        journal->digested = header;
     LOG_INFO("journal_forgot", "lane=%u digests=%zu bytes=%" PRIu64, journal->identity.lane, count,
              journal->bytes);
     return true;
 }
 
-/* Ids are what a bound can be kept by: the oldest go first. */
+static bool make_room(struct journal *journal, struct journal_files *files, struct explain *why)
+{
+    size_t length = journal_files_chain(files, journal->settings.disk, journal->directory,
+                                        &journal->identity, why);
+    if (length == 0) {
+        journal_fail(journal, "%s", why->text);
+        return false;
+    }
+    size_t count = worth_merging(journal, files, length);
+    if (count == 0)
+        tell_of_bound(journal);
+    /* The first one alone has what a journal begins with, and waits for the next. */
+    if (count == 0 || length == 1)
+        return false;
+    return merge(journal, files, count > 1 ? count : 2, why);
+}
+
+/* Ids are what a bound can be kept by: the oldest go first. One look for each new digest: before
+ * that there is nothing new to be found. */
 static bool keep_to_bound(struct journal *journal)
 {
     struct explain why = {{0}};
     struct journal_files files;
-    if (journal->bytes <= journal->settings.bytes_max || journal->told_of_bound)
+    bool is_kept = journal->bytes <= journal->settings.bytes_max;
+    journal->told_of_bound &= !is_kept;
+    if (is_kept || journal->bound_looked_at == journal->digested.last + 1)
         return false;
+    journal->bound_looked_at = journal->digested.last + 1;
     if (journal_files_list(&files, journal->settings.disk, journal->directory, &why) != STATUS_OK) {
         journal_fail(journal, "%s", why.text);
         return false;
     }
-    bool done = merge(journal, &files, &why);
+    bool done = make_room(journal, &files, &why);
     journal_files_free(&files);
     return done;
+}
+
+/* ------------------------------------------------------------------------- the ids */
+
+void journal_keeper_load(struct journal *journal)
+{
+    struct explain why = {{0}};
+    if (journal_loader_read(&journal->loader, &why) != STATUS_OK)
+        LOG_ERROR("journal_not_read", "lane=%u why=%s", journal->identity.lane, why.text);
 }
 
 /* ---------------------------------------------------------------------- the thread */
@@ -244,6 +291,11 @@ bool journal_keep_now(struct journal *journal)
         return false;
     if (wants_segment) {
         prepare(journal, current + 1, first_sequence);
+        return true;
+    }
+    /* Before anything is merged: the files are as they were found. */
+    if (!journal->loader.done) {
+        journal_keeper_load(journal);
         return true;
     }
     uint64_t next = journal->digested.last + 1;
@@ -274,10 +326,10 @@ void *journal_keeper_run(void *context)
     struct journal *journal = context;
     bool goes_on = true;
     while (goes_on) {
-        while (journal_keep_now(journal))
-            ;
+        /* What is left when it stops is the next owner's keeper's. */
+        bool worked = journal_keep_now(journal);
         pthread_mutex_lock(&journal->lock);
-        if (!journal->stopping && !journal_has_failed(journal))
+        if (!worked && !journal->stopping && !journal_has_failed(journal))
             wait_for_work(journal);
         goes_on = !journal->stopping && !journal_has_failed(journal);
         pthread_mutex_unlock(&journal->lock);

@@ -116,6 +116,8 @@ void lane_journal_close(struct lane *);
 void lane_journal_mark(struct lane *);
 /* So much is not durable that nothing more is to be taken in or bound. */
 bool lane_journal_is_behind(const struct lane *);
+/* true: neither the table nor the filter knows the id, and the journal may tell of it. */
+bool lane_journal_may_know(const struct lane *, const struct uuid *);
 /* true: the POST that was just bound waits for the disk, and begins by itself. */
 bool lane_journal_holds(struct lane *, uint32_t slot, unsigned processor);
 /* Tell the APIs what has become durable, send what has waited for it; true if anything was sent. */

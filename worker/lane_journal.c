@@ -266,6 +266,12 @@ bool lane_journal_is_behind(const struct lane *lane)
     return works(lane) && journal_is_behind(lane->journal);
 }
 
+/* A journal that cannot be opened may tell of anything. */
+bool lane_journal_may_know(const struct lane *lane, const struct uuid *id)
+{
+    return lane->journal ? journal_may_know(lane->journal, id) : is_kept(lane);
+}
+
 /* --------------------------------------------------------------------- sending */
 
 bool lane_journal_holds(struct lane *lane, uint32_t slot, unsigned processor)

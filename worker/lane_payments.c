@@ -245,10 +245,16 @@ static void take_new(struct lane *lane, uint32_t slot, struct payment_event *eve
     size_t api = (size_t)(lane->memory.ring - lane->memory.rings);
     lane->queues.slots[slot].accepted_us = payment_age_accepted_us(
         event->accepted_at_ms, clock_wall_ms(), lane->now_us, lane->emptied_us[api]);
-    event->remembered = shm_filter_contains(&lane->memory.filter, &event->id);
+    bool in_filter = shm_filter_contains(&lane->memory.filter, &event->id);
+    bool told_of = !in_filter && lane_journal_may_know(lane, &event->id);
+    /* SEEN in either case: a copy that has not ended at a power cut may have been counted before.
+     */
+    event->remembered = in_filter || told_of;
     event->ask_first = is_young(lane);
-    if (event->remembered)
+    if (in_filter)
         lane_memory_count(&lane->memory, SHM_LANE_COUNTER_filter_hits);
+    if (told_of)
+        lane_memory_count(&lane->memory, SHM_LANE_COUNTER_journal_hits);
     lane_memory_count(&lane->memory, SHM_LANE_COUNTER_taken);
     lane_step(lane, slot, event);
 }

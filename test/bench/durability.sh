@@ -2,7 +2,7 @@
 # What each PAYRING_DURABILITY costs on this machine and on this disk: POST p50 and p99 at a fixed rate,
 # and how many payments a second go through, for memory, async and sync.
 #
-#   test/bench/durability.sh [RATE [SECONDS [ROUNDS]]]      (default 1000 payments a second, 5 s, 5)
+#   test/bench/durability.sh [RATE [SECONDS [ROUNDS]]]      (default 1000 payments a second, 5 s, 3)
 #
 # The journal lies in STATE_DIR (default: below TMPDIR): it has to be on the disk in question.
 # CONNECTIONS (64) ask; other PAYRING_* settings are passed on. The modes take turns, each time with a
@@ -12,7 +12,7 @@
 description='The price of durability.'
 . test/lib/cluster.sh
 
-rate=${1:-1000} seconds=${2:-5} rounds=${3:-5}
+rate=${1:-1000} seconds=${2:-5} rounds=${3:-3}
 connections=${CONNECTIONS:-64}
 modes='memory async sync'
 state=$(mktemp -d "${STATE_DIR:-$play_dir}/payring-durability.XXXXXX") || give_up 'no directory for the journal'
@@ -87,13 +87,15 @@ dsync_us() {
 
 for name in default fallback; do start_process "$name"; done
 for name in default fallback; do eventually 15 is_ready "$name" || give_up "$name is not ready"; done
-round=0
+# Each mode is as often the first of a round as another, if there are three rounds, or six.
+round=0 order=$modes
 while [ "$round" -lt "$rounds" ]; do
     dsync_us >>"$play_dir/dsync"
-    for mode in $modes; do
+    for mode in $order; do
         turn "$mode"
         for name in default fallback; do processor "$name" purge; done
     done
+    order="${order#* } ${order%% *}"
     round=$((round + 1))
 done
 

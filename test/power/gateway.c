@@ -190,6 +190,24 @@ static void acknowledge(struct gateway *gateway, unsigned id)
         gateway->world->acknowledged_ms[id] = gateway->world->now_ms;
 }
 
+/* What the filter forgets of what was adopted lowers lowest_bound_us (rule 9); it is forgotten at
+ * once. */
+static void forget_adopted(struct lane_driver *lane, uint32_t slot)
+{
+    struct payment_lane_view view = lane_memory_lane_view(&lane->memory);
+    int64_t requested_at_us = lane_memory_view(&lane->memory, slot).requested_at_us;
+    if (lane_memory_view(&lane->memory, slot).state == PAYMENT_SETTLED)
+        atomic_store(&lane->memory.control->lowest_bound_us,
+                     payment_protocol_forget(&view, requested_at_us));
+}
+
+static void recycle(struct gateway *gateway, struct lane_driver *lane, uint32_t slot)
+{
+    if (gateway->forgets)
+        forget_adopted(lane, slot);
+    (void)simple_step(gateway, lane, slot, &(struct payment_event){.kind = PAYMENT_EVENT_RECYCLE});
+}
+
 static uint32_t free_slot(struct gateway *gateway, struct lane_driver *lane)
 {
     for (uint32_t slot = 0; slot < GATEWAY_SLOTS; slot++)
@@ -197,11 +215,33 @@ static uint32_t free_slot(struct gateway *gateway, struct lane_driver *lane)
             return slot;
     for (uint32_t slot = 0; slot < GATEWAY_SLOTS; slot++)
         if (payment_state_is_terminal(lane_memory_view(&lane->memory, slot).state)) {
-            (void)simple_step(gateway, lane, slot,
-                              &(struct payment_event){.kind = PAYMENT_EVENT_RECYCLE});
+            recycle(gateway, lane, slot);
             return slot;
         }
     return SHM_PAYMENTS_NONE;
+}
+
+static void recycle_one(struct gateway *gateway, struct lane_driver *lane, uint32_t from)
+{
+    for (uint32_t i = 0; gateway->forgets && i < GATEWAY_SLOTS; i++) {
+        uint32_t slot = (from + i) % GATEWAY_SLOTS;
+        if (payment_state_is_terminal(lane_memory_view(&lane->memory, slot).state)) {
+            recycle(gateway, lane, slot);
+            return;
+        }
+    }
+}
+
+/* The filter, or in its place the journal. */
+static void look_for_id(struct gateway *gateway, struct lane_driver *lane,
+                        struct payment_event *event)
+{
+    bool asks_journal = gateway->fault != GATEWAY_FORGETS_IDS;
+    if (!gateway->forgets)
+        event->remembered = shm_filter_contains(&lane->memory.filter, &event->id);
+    if (!event->remembered && asks_journal)
+        event->remembered = journal_may_know(lane->journal, &event->id);
+    event->ask_first = gateway->ask_all;
 }
 
 static bool apply_purge(struct gateway *gateway, struct lane_driver *lane)
@@ -236,9 +276,8 @@ static bool take_in(struct gateway *gateway, struct lane_driver *lane, bool dies
         .amount_cents = entry.amount_cents,
         .accepted_at_ms = entry.accepted_at_ms,
         .purge_generation = entry.purge_generation,
-        .remembered = shm_filter_contains(&lane->memory.filter, &entry.id),
-        .ask_first = gateway->ask_all,
     };
+    look_for_id(gateway, lane, &event);
     uint32_t record = shm_payments_owner_find(&lane->memory.payments, &entry.id);
     bool is_new = record == SHM_PAYMENTS_NONE && entry.purge_generation >= applied;
     if (is_new)
@@ -453,6 +492,7 @@ void gateway_act(struct gateway *gateway)
         return;
     case 8:
         ask_purge(gateway);
+        recycle_one(gateway, lane, slot);
         return;
     default:
         /* The first from a random one on that there is something to do for. */
@@ -523,6 +563,7 @@ bool gateway_start(struct gateway *gateway, const char *name, struct fake_disk *
     struct explain why = {{0}};
     *gateway = (struct gateway){.fault = gateway->fault,
                                 .may_purge = gateway->may_purge,
+                                .forgets = gateway->forgets,
                                 .sync = sync,
                                 .disk = fake_disk_functions(disk),
                                 .world = world,

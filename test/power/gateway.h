@@ -67,6 +67,7 @@ enum gateway_fault {
     GATEWAY_SYNCS_NOTHING, /* the disk only says that it has synced */
     GATEWAY_BINDS_UNTOLD,  /* bindings are not journaled */
     GATEWAY_STORES_FIRST,  /* the region before the journal, and a death in between */
+    GATEWAY_FORGETS_IDS,   /* the journal is not asked for an id that the filter has forgotten */
     GATEWAY_FAULTS,
 };
 
@@ -75,6 +76,8 @@ struct gateway {
     bool sync;
     bool ask_all; /* ask the books for every id: the region was made of an async journal */
     bool may_purge;
+    bool forgets; /* the filter forgets each id at once, and records are freed at random: what has
+                     ended stands in the journal alone */
     char name[SHM_REGION_NAME_MAX + 1];
     struct shm_region region;
     struct journal_disk disk;

@@ -310,17 +310,23 @@ static void count_id(void *context, const struct uuid *id)
     ids->count++;
 }
 
+static void fold_ids(struct journal_fixture *f, struct journal_fold *fold, struct ids *ids,
+                     struct journal_end *end)
+{
+    journal_fold_begin(fold);
+    fold->id = count_id;
+    fold->context = ids;
+    struct journal_visitor visitor = journal_fold_visitor(fold);
+    assert_int_equal(journal_scan(&f->disk, f->directory, &f->identity, &visitor, end, &f->why),
+                     STATUS_OK);
+}
+
 static void assert_all_is_there(struct journal_fixture *f, unsigned payments)
 {
     struct journal_fold fold;
     struct journal_end end;
     struct ids ids = {.in_order = true};
-    journal_fold_begin(&fold);
-    fold.id = count_id;
-    fold.context = &ids;
-    struct journal_visitor visitor = journal_fold_visitor(&fold);
-    assert_int_equal(journal_scan(&f->disk, f->directory, &f->identity, &visitor, &end, &f->why),
-                     STATUS_OK);
+    fold_ids(f, &fold, &ids, &end);
     assert_int_equal(fold.row_count, payments);
     assert_int_equal(ids.count, payments + 1);
     assert_int_equal(fold.open_count, 1);
@@ -398,18 +404,142 @@ static void the_bound_is_kept_by_forgetting_the_oldest_ids(void **state)
     keep_all(journal);
     assert_false(journal_has_failed(journal));
     journal_close(journal);
-    journal_fold_begin(&fold);
-    fold.id = count_id;
-    fold.context = &ids;
-    struct journal_visitor visitor = journal_fold_visitor(&fold);
-    assert_int_equal(journal_scan(&f->disk, f->directory, &f->identity, &visitor, &end, &f->why),
-                     STATUS_OK);
+    fold_ids(f, &fold, &ids, &end);
     assert_int_equal(fold.row_count, 300); /* every row is there still */
     assert_true(ids.count < 300 && ids.count > 50);
     assert_true(ids.in_order);
     assert_int_equal(ids.last, 300);
     journal_fold_end(&fold);
     assert_false(journal_fixture_has(f, true, 0)); /* merged */
+}
+
+/* What a cold start has written may fill most of the bound: its ids go as soon as others come. */
+static void the_ids_of_the_beginning_are_forgotten_too(void **state)
+{
+    struct journal_fixture *f = *state;
+    struct journal_fold fold;
+    struct journal_end end;
+    struct ids ids = {.in_order = true};
+    struct journal_digest_writer writer;
+    journal_digest_begin(&writer, &f->disk, f->directory, &f->identity, 0, 0);
+    writer.header.base_time_ms = JOURNAL_FIXTURE_BASE_MS;
+    writer.header.lanes = 1;
+    for (unsigned i = 0; i < 800; i++)
+        journal_digest_put_ids(&writer, &(struct uuid){.hi = 0, .lo = i}, 1);
+    assert_int_equal(journal_digest_finish(&writer, &f->why), STATUS_OK);
+    f->settings.bytes_max = 12000;
+    struct journal *journal = journal_fixture_open(f);
+    for (unsigned i = 0; i < 40; i++) {
+        keep_all(journal); /* it finds one digest alone, and no room */
+        journal_fixture_whole(journal, i, i);
+    }
+    keep_all(journal);
+    journal_close(journal);
+    fold_ids(f, &fold, &ids, &end);
+    assert_int_equal(fold.row_count, 40);
+    assert_true(ids.count > 0 && ids.count <= 40);
+    journal_fold_end(&fold);
+}
+
+/* Rows are kept, and the ids among them go all the same. */
+static void ids_are_forgotten_beside_rows_that_are_too_many(void **state)
+{
+    struct journal_fixture *f = *state;
+    struct journal_fold fold;
+    struct journal_end end;
+    struct ids ids = {.in_order = true};
+    f->settings.bytes_max = 12000;
+    struct journal *journal = journal_fixture_open(f);
+    for (unsigned i = 0; i < 3000; i++) {
+        journal_fixture_whole(journal, i, i);
+        if (i % 5 == 0)
+            keep_all(journal);
+    }
+    keep_all(journal);
+    assert_false(journal_has_failed(journal));
+    journal_close(journal);
+    fold_ids(f, &fold, &ids, &end);
+    assert_int_equal(fold.row_count, 3000); /* 24,000 bytes */
+    assert_true(ids.count > 0 && ids.count < 200);
+    assert_int_equal(ids.last, 3000);
+    journal_fold_end(&fold);
+}
+
+static bool may_know(struct journal *journal, unsigned number)
+{
+    struct uuid id = journal_fixture_payment(number, PAYMENT_QUEUED).id;
+    return journal_may_know(journal, &id);
+}
+
+/* Whether a digest or a segment tells of it, or it was just accepted. */
+static void whoever_opens_it_knows_all_ids(void **state)
+{
+    struct journal_fixture *f = *state;
+    unsigned wrong = 0;
+    for (unsigned owner = 0; owner < 3; owner++) {
+        struct journal *journal = journal_fixture_open(f);
+        for (unsigned i = owner * 100; i < owner * 100 + 100; i++) {
+            wrong += may_know(journal, i);
+            journal_fixture_whole(journal, i, i);
+            if (owner < 2 && i % 5 == 0)
+                keep_all(journal);
+        }
+        for (unsigned i = 0; i < owner * 100 + 100; i++)
+            assert_true(may_know(journal, i));
+        for (unsigned i = 1000; i < 2000; i++)
+            wrong += may_know(journal, i);
+        if (owner == 1)
+            journal_fixture_die(f, journal);
+        else
+            journal_close(journal);
+    }
+    assert_true(wrong < 20);
+}
+
+/* Too many to be read before the lane goes on. */
+static void ids_are_read_while_the_lane_goes_on(void **state)
+{
+    struct journal_fixture *f = *state;
+    struct journal_digest_writer writer;
+    unsigned wrong = 0;
+    journal_digest_begin(&writer, &f->disk, f->directory, &f->identity, 0, 0);
+    writer.header.base_time_ms = JOURNAL_FIXTURE_BASE_MS;
+    writer.header.lanes = 1;
+    for (unsigned i = 0; i < 300000; i++)
+        journal_digest_put_ids(&writer, &(struct uuid){.hi = 0, .lo = i}, 1);
+    assert_int_equal(journal_digest_finish(&writer, &f->why), STATUS_OK);
+    struct journal *journal = journal_fixture_open(f);
+    assert_true(may_know(journal, 7)); /* nobody can say yet */
+    journal_fixture_whole(journal, 8, 0);
+    for (int i = 0; i < 10; i++)
+        (void)journal_keep_now(journal);
+    assert_true(may_know(journal, 8));
+    for (unsigned i = 0; i < 300000; i++)
+        assert_true(journal_may_know(journal, &(struct uuid){.hi = 0, .lo = i}));
+    for (unsigned i = 1000; i < 2000; i++)
+        wrong += may_know(journal, i);
+    assert_true(wrong < 20);
+    journal_close(journal);
+}
+
+/* Whatever a digest told of that cannot be read is looked up for good; the lane goes on. */
+static void nothing_is_certain_after_a_damaged_digest(void **state)
+{
+    struct journal_fixture *f = *state;
+    struct journal *journal = journal_fixture_open(f);
+    for (unsigned i = 0; i < 30; i++)
+        journal_fixture_whole(journal, i, i);
+    keep_all(journal);
+    journal_close(journal);
+    change_bytes(f, true, 2, 200, 1, 1);
+    journal = journal_fixture_open(f);
+    for (unsigned i = 0; i < 2000; i++)
+        assert_true(may_know(journal, i));
+    journal_fixture_whole(journal, 30, 30);
+    keep_all(journal);
+    assert_false(journal_has_failed(journal));
+    assert_true(may_know(journal, 5000));
+    journal_close(journal);
 }
 
 static void a_damaged_digest_is_named(void **state)
@@ -666,6 +796,11 @@ int main(void)
         JOURNAL_FIXTURE_TEST(digests_take_the_place_of_segments),
         JOURNAL_FIXTURE_TEST(a_digest_of_a_segment_that_was_not_removed_counts_once),
         JOURNAL_FIXTURE_TEST(the_bound_is_kept_by_forgetting_the_oldest_ids),
+        JOURNAL_FIXTURE_TEST(the_ids_of_the_beginning_are_forgotten_too),
+        JOURNAL_FIXTURE_TEST(ids_are_forgotten_beside_rows_that_are_too_many),
+        JOURNAL_FIXTURE_TEST(whoever_opens_it_knows_all_ids),
+        JOURNAL_FIXTURE_TEST(ids_are_read_while_the_lane_goes_on),
+        JOURNAL_FIXTURE_TEST(nothing_is_certain_after_a_damaged_digest),
         JOURNAL_FIXTURE_TEST(a_damaged_digest_is_named),
         JOURNAL_FIXTURE_TEST(an_fsync_is_never_tried_again),
         JOURNAL_FIXTURE_TEST(a_write_that_fails_ends_it),
