@@ -2,86 +2,104 @@
 # How long a client waits at fixed rates: p50, p99 and p99.9 of payments through the load balancer,
 # open loop, beside bare servers behind the same balancer.
 #
-#   test/bench/latency.sh           (or make bench-latency; ROUNDS=5, SECONDS_EACH=4, CONNECTIONS=64,
-#                                    RATES='1000 5000 10000')
+#   test/bench/latency.sh           (or make bench-latency; ROUNDS=5, SLICES=4, SLICE_S=1,
+#                                    CONNECTIONS=64, RATES='1000 5000 10000')
 #
-# In each round each rate, in turn, the order of the sides reversed in every second round:
 #   api    nginx, two payring-api, two workers, two stand-in processors that answer at once; everything
 #          is settled while it is measured, on the same processors
-#   bare   the same nginx, two bare-h2o: nothing is settled
-#   pair   the same nginx, two bare-h2o, and beside them a gateway whose own API gets payments at the
-#          same rate on its unix socket: its worker and the stand-ins do what they do on the API's side
+#   bare   another nginx of the same kind, two bare-h2o: nothing is settled
+#   pair   the same as bare, and beside it a second generator posts payments at the same rate to an API
+#          on its unix socket: workers and stand-ins do what they do on the API's side. That generator's
+#          and that API's own CPU come on top of it.
+#
+# All stand on one stage, and at each rate they have SLICES slices of SLICE_S in turns, after one that
+# is not counted; everything is settled before the next one begins. The percentiles are over all
+# requests of a round's slices.
 #
 # The bar is that of api to bare, which has both processors for itself: what settling takes from the
-# latency is in it. api to pair says what the API alone adds. All latencies count from when a request
-# was due, to when its answer was read, in us; the generator's own lateness is in lag_p99 (it sleeps
-# until a request is due: a timer's wake-up is in every side's figures). Each side is asked for a
-# second before it is measured.
+# latency is in it. All latencies count from when a request was due, to when its answer was read, in
+# us. lag_p99_us is the generator's own lateness, the worst slice's (it sleeps until a request is due: a
+# timer's wake-up is in every side's figures). steal is the part of the processors that the machine's
+# host took: where it is not near 0, these are no figures.
 # shellcheck source=lib/stage.sh
 . "$(dirname "$0")/lib/stage.sh"
 
-seconds=${SECONDS_EACH:-4} connections=${CONNECTIONS:-64} rates=${RATES:-1000 5000 10000}
+slices=${SLICES:-4} slice_s=${SLICE_S:-1} connections=${CONNECTIONS:-64} rates=${RATES:-1000 5000 10000}
+declare -A port_of=()
 
-# measure RATE PORT: prints the figures.
-measure() {
-    load warm --target "127.0.0.1:$2" --connections "$connections" --rate "$1" --seconds 1
-    load run --target "127.0.0.1:$2" --connections "$connections" --rate "$1" --seconds "$seconds"
-    # shellcheck disable=SC2046
-    object $(json run "map { \"\$_->[0]=\$_->[1]\" } ['p50_us', \$_->{latency_us}{p50}], ['p99_us', \$_->{latency_us}{p99}],
-        ['p999_us', \$_->{latency_us}{p999}], ['lag_p99_us', \$_->{generator_lag_us}{p99}],
-        ['not_202', \$_->{scheduled} - (\$_->{statuses}{202} // 0)]")
-}
-
-bare_start() {
+stage() {
     local n
+    gateway_start 2 2
     for n in 0 1; do start "bare$n" "$build/bare-h2o" --unix "$dir/bare$n.sock"; done
     for n in 0 1; do ready "bare$n" says "bare$n" ready; done
-    nginx_start nginx "$port" "$dir/bare0.sock" "$dir/bare1.sock"
+    for n in api bare; do
+        port_of[$n]=$(free_ports 1)
+        nginx_start "nginx_$n" "${port_of[$n]}" "$dir/${n}0.sock" "$dir/${n}1.sock"
+    done
+    port_of[pair]=${port_of[bare]}
 }
 
-play_side() { # SIDE RATE
-    local port
-    port=$(free_ports 1)
-    case $1 in
-    api)
-        gateway_start 2 2
-        nginx_start nginx "$port" "$dir/api0.sock" "$dir/api1.sock"
-        measure "$2" "$port"
-        eventually 20 counter_is unsettled 0 || give_up "not all was settled at $2/s"
-        stop nginx
-        gateway_drop
-        ;;
-    bare)
-        bare_start
-        measure "$2" "$port"
-        stop nginx bare0 bare1
-        ;;
-    pair)
-        gateway_start 1 2
-        bare_start
-        start beside "$build/load" --target "unix:$dir/api0.sock" --connections 16 --rate "$2" --seconds 60
-        measure "$2" "$port"
-        stop beside nginx bare0 bare1
-        gateway_drop
-        ;;
-    esac
+all_is_settled() {
+    "$build/payringctl" show --plain | awk '/^(unsettled|ring\.depth) / { left += $2 } END { exit left > 0 }'
 }
 
-round() { # NUMBER
-    local side rate order='api bare pair' rate_comma='' comma
-    [ $(($1 % 2)) -eq 1 ] || order='pair bare api'
+# slice SIDE RATE: its requests and what is said of them, behind those before it.
+slice() {
+    [ "$1" != pair ] || start beside "$build/load" --target "unix:$dir/api0.sock" --connections 16 --rate "$2" --seconds 60
+    load run --target "127.0.0.1:${port_of[$1]}" --connections "$connections" --rate "$2" --seconds "$slice_s" \
+        --log "$dir/log"
+    [ "$1" != pair ] || stop beside
+    eventually 20 all_is_settled || give_up "not all was settled at $2/s"
+    cat "$dir/log" >>"$dir/$1.log.all"
+    json run '$_->{generator_lag_us}{p99}' '$_->{scheduled} - ($_->{statuses}{202} // 0)' >>"$dir/$1.said"
+}
+
+# figures_of SIDE: as JSON.
+figures_of() {
+    cut -f 6 "$dir/$1.log.all" | sort -n >"$dir/sorted"
+    # shellcheck disable=SC2046
+    object $(awk '{ v[NR] = $1 } END { printf "p50_us=%d p99_us=%d p999_us=%d", v[int(NR * 0.5) + 1],
+            v[int(NR * 0.99) + 1], v[int(NR * 0.999) + 1] }' "$dir/sorted") \
+        $(awk '$1 > lag { lag = $1 } { bad += $2 } END { printf "lag_p99_us=%d not_202=%d", lag, bad }' "$dir/$1.said")
+}
+
+# All jiffies of the processors so far, and those that the host took.
+jiffies() {
+    awk '$1 == "cpu" { for (i = 2; i <= 9; i++) all += $i; print all, $9 }' /proc/stat
+}
+
+at_rate() { # RATE NUMBER
+    local side n turn comma=
+    for side in api bare pair; do
+        slice "$side" "$1"
+        rm "$dir/$side.log.all" "$dir/$side.said"
+    done
+    for ((n = 0; n < slices; n++)); do
+        turn='api bare pair'
+        [ $((n % 2)) -eq 0 ] || turn='pair bare api'
+        for side in $turn; do slice "$side" "$1"; done
+    done
+    for side in api bare pair; do
+        printf '%s"%s":' "$comma" "$side"
+        figures_of "$side"
+        rm "$dir/$side.log.all" "$dir/$side.said"
+        comma=,
+    done
+}
+
+round() {
+    local rate before
+    before=$(jiffies)
+    stage
     printf '{'
     for rate in $rates; do
-        printf '%s"at_%s":{' "$rate_comma" "$rate"
-        rate_comma=, comma=
-        for side in $order; do
-            printf '%s"%s":' "$comma" "$side"
-            comma=,
-            play_side "$side" "$rate"
-        done
-        printf '}'
+        printf '"at_%s":{' "$rate"
+        at_rate "$rate"
+        printf '},'
     done
-    printf '}\n'
+    stop nginx_api nginx_bare bare0 bare1
+    gateway_drop
+    printf '"steal":%s}\n' "$(echo "$before $(jiffies)" | awk '{ printf "%.4f", ($4 - $2) / ($3 - $1) }')"
 }
 
 ratios=()
@@ -97,4 +115,4 @@ case " $rates " in
 esac
 
 play_rounds round
-say_figures latency --setting "seconds_each=$seconds" --setting "connections=$connections" "${ratios[@]}"
+say_figures latency --setting "slices=$slices" --setting "slice_s=$slice_s" --setting "connections=$connections" "${ratios[@]}"
