@@ -94,7 +94,7 @@ gateway_holds() {
 
 pair_holds() {
     local held=yes
-    "$build/bare-settle" --url "$PAYRING_DEFAULT_URL/payments" --lanes 2 --concurrency 128 --rate "$1" \
+    "$build/bare-settle" --url "$PAYRING_DEFAULT_URL/payments" --lanes 2 --concurrency 32 --rate "$1" \
         --seconds "$2" >"$dir/settle.json" 2>"$dir/settle.log" </dev/null &
     pid_of[settle]=$!
     offer "$@" || held=
