@@ -137,12 +137,129 @@ static enum status read_payable(struct json_object *object, int64_t *cents,
     return STATUS_OK;
 }
 
+/* ------------------------------------------------------------ the usual spelling
+ *
+ * Nearly every text is spelled in the plainest way: known members alone, each once, strings without
+ * escapes. Those are read here, in a tenth of the time that a tree of objects takes. Nothing is
+ * refused here: whatever is spelled otherwise, or is wrong, is left to the grammar and json-c, and
+ * test_payment_json.c shows that a text means the same to both. */
+
+struct plain {
+    const char *next, *end;
+};
+
+static bool take(struct plain *plain, char c)
+{
+    if (plain->next == plain->end || *plain->next != c)
+        return false;
+    plain->next++;
+    return true;
+}
+
+static void skip_space(struct plain *plain)
+{
+    while (plain->next < plain->end && (*plain->next == ' ' || *plain->next == '\t' ||
+                                        *plain->next == '\n' || *plain->next == '\r'))
+        plain->next++;
+}
+
+/* This very character, with white space on both sides at most. */
+static bool take_mark(struct plain *plain, char mark)
+{
+    skip_space(plain);
+    if (!take(plain, mark))
+        return false;
+    skip_space(plain);
+    return true;
+}
+
+/* A string of printable ASCII without escapes; *text and *length are what is in it. */
+static bool take_string(struct plain *plain, const char **text, size_t *length)
+{
+    if (!take(plain, '"'))
+        return false;
+    *text = plain->next;
+    while (plain->next < plain->end && *plain->next != '"') {
+        if (*plain->next < ' ' || *plain->next > '~' || *plain->next == '\\')
+            return false;
+        plain->next++;
+    }
+    *length = (size_t)(plain->next - *text);
+    return take(plain, '"');
+}
+
+static bool is_name(const char *text, size_t length, const char *name)
+{
+    return length == strlen(name) && memcmp(text, name, length) == 0;
+}
+
+static bool take_id(struct plain *plain, struct uuid *id)
+{
+    const char *text;
+    size_t length;
+
+    return take_string(plain, &text, &length) && uuid_parse(text, length, id);
+}
+
+/* money.c knows the same numbers as JSON does, and no others. */
+static bool take_amount(struct plain *plain, int64_t *cents)
+{
+    const char *text = plain->next;
+
+    while (plain->next < plain->end && *plain->next != ',' && *plain->next != '}' &&
+           *plain->next > ' ')
+        plain->next++;
+    return money_parse_cents(text, (size_t)(plain->next - text), cents) == MONEY_OK;
+}
+
+/* One member; `seen` gets the bit of what it is. */
+static bool take_request_member(struct plain *plain, struct payment_request *request,
+                                unsigned *seen)
+{
+    const char *name;
+    size_t length;
+
+    if (!take_string(plain, &name, &length) || !take_mark(plain, ':'))
+        return false;
+    if (is_name(name, length, "correlationId") && (*seen & 1) == 0) {
+        *seen |= 1;
+        return take_id(plain, &request->id);
+    }
+    if (is_name(name, length, "amount") && (*seen & 2) == 0) {
+        *seen |= 2;
+        return take_amount(plain, &request->amount_cents);
+    }
+    return false;
+}
+
+static bool take_end(struct plain *plain)
+{
+    return take_mark(plain, '}') && plain->next == plain->end;
+}
+
+static bool read_plain_request(const char *text, size_t length, struct payment_request *request)
+{
+    struct plain plain = {text, text + length};
+    unsigned seen = 0;
+
+    return take_mark(&plain, '{') && take_request_member(&plain, request, &seen) &&
+           take_mark(&plain, ',') && take_request_member(&plain, request, &seen) &&
+           take_end(&plain);
+}
+
+/* -------------------------------------------------------------- every spelling */
+
 enum status payment_json_parse_request(struct payment_json *reader, const char *text, size_t length,
                                        struct payment_request *request,
                                        struct payment_json_fault *fault)
 {
     struct payment_request found;
     struct json_object *object;
+
+    if (read_plain_request(text, length, &found)) {
+        *request = found;
+        return STATUS_OK;
+    }
     enum status status = parse_object(reader, text, length, &object, fault);
 
     if (status != STATUS_OK)

@@ -123,6 +123,72 @@ static void amounts_come_from_their_text(void **state)
     }
 }
 
+/* A member more, and json-c reads the text: whatever the short way took, it has to take too, and as
+ * the same, and the other way round. */
+static void expect_both_to_agree(struct payment_json *reader, const char *text, size_t length)
+{
+    static const char MORE[] = "{\"more\":0,";
+    char longer[256];
+    struct payment_request one = {.amount_cents = -1}, other = {.amount_cents = -1};
+    assert_true(length + sizeof MORE < sizeof longer);
+    if (length == 0 || text[0] != '{')
+        return;
+    memcpy(longer, MORE, sizeof MORE - 1);
+    memcpy(longer + sizeof MORE - 1, text + 1, length - 1);
+    enum status status = payment_json_parse_request(reader, text, length, &one, NULL);
+    enum status again =
+        payment_json_parse_request(reader, longer, length + sizeof MORE - 2, &other, NULL);
+    if (status != again || one.amount_cents != other.amount_cents ||
+        (status == STATUS_OK && !uuid_equal(&one.id, &other.id)))
+        fail_msg("%.*s: %d, %" PRId64 " cents, and with a member more %d, %" PRId64, (int)length,
+                 text, (int)status, one.amount_cents, (int)again, other.amount_cents);
+}
+
+static const char *const usual_texts[] = {
+    "{\"correlationId\":\"" ID "\",\"amount\":19.90}",
+    "{\"amount\":1e2,\"correlationId\":\"" ID "\"}",
+    "{ \"correlationId\" : \"" ID "\" ,\n\t\"amount\" :\r 0.005 } ",
+    "{\"amount\":-12.5E-1,\"correlationId\":\"" ID "\"}",
+    "{\"amount\":99999999999999999999,\"correlationId\":\"" ID "\"}",
+    "{\"correlationId\":\"" ID "\",\"amount\":1,\"amount\":1}",
+};
+
+/* Every byte of a usual text as every other byte, left out, and as the last one. */
+static void the_short_way_takes_what_the_long_one_takes(void **state)
+{
+    char text[200];
+    for (size_t n = 0; n < sizeof usual_texts / sizeof usual_texts[0]; n++) {
+        size_t length = strlen(usual_texts[n]);
+        for (size_t place = 1; place < length; place++) {
+            for (int byte = 0; byte < 256; byte++) {
+                memcpy(text, usual_texts[n], length);
+                text[place] = (char)byte;
+                expect_both_to_agree(*state, text, length);
+            }
+            memmove(text + place, usual_texts[n] + place + 1, length - place - 1);
+            memcpy(text, usual_texts[n], place);
+            expect_both_to_agree(*state, text, length - 1);
+            expect_both_to_agree(*state, usual_texts[n], place);
+        }
+    }
+}
+
+/* Amounts of any spelling, made of the characters that numbers are made of. */
+static void the_short_way_reads_the_same_amounts(void **state)
+{
+    random_state = 20261128;
+    for (int n = 0; n < 200000; n++) {
+        char amount[16], text[200];
+        size_t length = 1 + random_below(9);
+        for (size_t i = 0; i < length; i++)
+            amount[i] = "00123599..-+eE "[random_below(15)];
+        amount[length] = '\0';
+        int size =
+            snprintf(text, sizeof text, "{\"amount\":%s,\"correlationId\":\"" ID "\"}", amount);
+        expect_both_to_agree(*state, text, (size_t)size);
+    }
+}
+
 static void names_the_wrong_field(void **state)
 {
     static const char *const too_small[] = {
@@ -699,6 +765,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(takes_a_payment_however_it_is_spelled),
         TEST(amounts_come_from_their_text),
+        TEST(the_short_way_takes_what_the_long_one_takes),
+        TEST(the_short_way_reads_the_same_amounts),
         TEST(names_the_wrong_field),
         TEST(refuses_two_members_of_one_name),
         TEST(refuses_what_is_no_object),

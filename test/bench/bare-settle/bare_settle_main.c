@@ -1,7 +1,7 @@
 /* bare-settle: the least that a program can do to post payments with libcurl, to know what the
  * worker's own work costs beside it.
  *
- *   bare-settle --url URL [--lanes N] [--concurrency C] [--warm-ms W] [--seconds S]
+ *   bare-settle --url URL [--lanes N] [--concurrency C] [--warm-ms W] [--seconds S] [--rate R]
  *
  * Each lane is a thread with a libcurl multi of its own, and keeps C payments in flight all the
  * time: handles are set up once, nothing but the body changes, curl_multi_perform and
@@ -10,8 +10,10 @@
  * its status. It remembers nothing, and what it was told is lost with it.
  *
  * Counted is what is answered with 200 in S seconds (default 5) after W ms (default 1000), and the
- * process's CPU of that time. TERM ends it earlier. Prints one line of JSON; if anything but a 200
- * was answered, it is no figure and the exit status is 1. */
+ * process's CPU of that time. With --rate it is no loop but sends R a second, from the start and
+ * for S seconds; what cannot be sent when it is due, since C are in flight, is sent later, and what
+ * has no answer GRACE_MS after the end has none. TERM ends it earlier. Prints one line of JSON; if
+ * anything but a 200 was answered, it is no figure and the exit status is 1. */
 #include "common/clock.h"
 #include "common/payment_json.h"
 
@@ -26,12 +28,13 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { LANES_MAX = 16, CONCURRENCY_MAX = 1024, AMOUNT_CENTS = 1990 };
+enum { LANES_MAX = 16, CONCURRENCY_MAX = 1024, AMOUNT_CENTS = 1990, GRACE_MS = 1000 };
 
 struct options {
     const char *url;
     unsigned lanes, concurrency;
     int64_t warm_ms, seconds;
+    int64_t rate; /* a second, of all lanes; 0: as many as are answered */
 };
 
 struct transfer {
@@ -45,6 +48,10 @@ struct lane {
     struct uuid id;
     atomic_bool *done;
     _Atomic uint64_t settled, failed;
+    int64_t begin_us;
+    uint64_t started;
+    unsigned idle_count;
+    struct transfer *idle[CONCURRENCY_MAX];
     struct transfer transfers[CONCURRENCY_MAX];
 };
 
@@ -75,6 +82,20 @@ static void prepare(struct transfer *transfer, const char *url, struct curl_slis
         give_up("libcurl refuses an option");
 }
 
+static int64_t us_of(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000;
+}
+
+/* What --rate makes due by then, of one lane. */
+static uint64_t due_until(const struct options *options, int64_t us)
+{
+    int64_t end_us = options->seconds * 1000000;
+    return (uint64_t)((us < end_us ? us : end_us) * options->rate / options->lanes / 1000000);
+}
+
 static void post(struct lane *lane, CURLM *multi, struct transfer *transfer)
 {
     lane->id.lo++;
@@ -83,6 +104,15 @@ static void post(struct lane *lane, CURLM *multi, struct transfer *transfer)
     if (curl_easy_setopt(transfer->easy, CURLOPT_POSTFIELDSIZE, (long)length) != CURLE_OK ||
         curl_multi_add_handle(multi, transfer->easy) != CURLM_OK)
         give_up("libcurl takes no request");
+}
+
+static void post_what_is_due(struct lane *lane, CURLM *multi)
+{
+    uint64_t due = UINT64_MAX;
+    if (lane->options->rate > 0)
+        due = due_until(lane->options, us_of(CLOCK_MONOTONIC) - lane->begin_us);
+    for (; lane->idle_count > 0 && lane->started < due; lane->started++)
+        post(lane, multi, lane->idle[--lane->idle_count]);
 }
 
 /* One that was answered is the next one to be sent. */
@@ -100,7 +130,7 @@ static void collect(struct lane *lane, CURLM *multi)
         atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
                               memory_order_relaxed);
         curl_multi_remove_handle(multi, transfer->easy);
-        post(lane, multi, transfer);
+        lane->idle[lane->idle_count++] = transfer;
     }
 }
 
@@ -116,14 +146,19 @@ static void *run(void *context)
         give_up("libcurl does not start");
     for (unsigned i = 0; i < lane->options->concurrency; i++) {
         prepare(&lane->transfers[i], lane->options->url, headers);
-        post(lane, multi, &lane->transfers[i]);
+        lane->idle[lane->idle_count++] = &lane->transfers[i];
     }
+    lane->begin_us = us_of(CLOCK_MONOTONIC);
+    post_what_is_due(lane, multi);
+    /* What is due is looked for as often as libcurl can be told to. */
+    int wait_ms = lane->options->rate > 0 ? 1 : 1000;
     while (!atomic_load_explicit(lane->done, memory_order_relaxed)) {
         int running;
         if (curl_multi_perform(multi, &running) != CURLM_OK)
             give_up("libcurl does not perform");
         collect(lane, multi);
-        if (curl_multi_poll(multi, NULL, 0, 1000, NULL) != CURLM_OK)
+        post_what_is_due(lane, multi);
+        if (curl_multi_poll(multi, NULL, 0, wait_ms, NULL) != CURLM_OK)
             give_up("libcurl does not wait");
     }
     return NULL; /* the process ends with it */
@@ -135,13 +170,6 @@ struct reading {
     uint64_t settled, failed;
     int64_t at_us, cpu_us;
 };
-
-static int64_t us_of(clockid_t clock)
-{
-    struct timespec now;
-    clock_gettime(clock, &now);
-    return now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000;
-}
 
 static struct reading read_all(const struct lane *lanes, unsigned count)
 {
@@ -161,6 +189,12 @@ static bool pass(const sigset_t *signals, int64_t ms)
     return sigtimedwait(signals, NULL, &time) < 0;
 }
 
+/* Of a run with --rate; else 0. */
+static uint64_t due_of_all(const struct options *options)
+{
+    return options->lanes * due_until(options, INT64_MAX);
+}
+
 static int report(const struct options *options, const struct reading *begin,
                   const struct reading *end)
 {
@@ -169,9 +203,10 @@ static int report(const struct options *options, const struct reading *begin,
     double cpu_us = (double)(end->cpu_us - begin->cpu_us);
     printf("{\"lanes\":%u,\"concurrency\":%u,\"seconds\":%.3f,\"settled\":%" PRIu64
            ",\"per_s\":%.0f,\"cpu_us_per_payment\":%.3f,\"cpu_share\":%.3f,\"failed\":%" PRIu64
-           "}\n",
+           ",\"due\":%" PRIu64 "}\n",
            options->lanes, options->concurrency, seconds, settled, (double)settled / seconds,
-           settled ? cpu_us / (double)settled : 0.0, cpu_us * 1e-6 / seconds, end->failed);
+           settled ? cpu_us / (double)settled : 0.0, cpu_us * 1e-6 / seconds, end->failed,
+           due_of_all(options));
     return settled > 0 && end->failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
@@ -187,10 +222,13 @@ static int64_t number(const char *text, int64_t least, int64_t most)
 
 static void read_options(struct options *options, int argc, char **argv)
 {
-    static const struct option known[] = {
-        {"url", required_argument, NULL, 'u'},         {"lanes", required_argument, NULL, 'l'},
-        {"concurrency", required_argument, NULL, 'c'}, {"warm-ms", required_argument, NULL, 'w'},
-        {"seconds", required_argument, NULL, 's'},     {NULL, 0, NULL, 0}};
+    static const struct option known[] = {{"url", required_argument, NULL, 'u'},
+                                          {"lanes", required_argument, NULL, 'l'},
+                                          {"concurrency", required_argument, NULL, 'c'},
+                                          {"warm-ms", required_argument, NULL, 'w'},
+                                          {"seconds", required_argument, NULL, 's'},
+                                          {"rate", required_argument, NULL, 'r'},
+                                          {NULL, 0, NULL, 0}};
     *options = (struct options){.lanes = 1, .concurrency = 32, .warm_ms = 1000, .seconds = 5};
     for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         switch (option) {
@@ -209,12 +247,27 @@ static void read_options(struct options *options, int argc, char **argv)
         case 's':
             options->seconds = number(optarg, 1, INT32_MAX / 1000);
             break;
+        case 'r':
+            options->rate = number(optarg, 1, INT32_MAX);
+            break;
         default:
             exit(2);
         }
     }
     if (!options->url || optind < argc)
         give_up("--url is wanted");
+}
+
+/* Until every payment that is due has been answered, or the time for that is over. */
+static void pass_until_all(const struct options *options, const struct lane *lanes,
+                           const sigset_t *signals)
+{
+    int64_t over_us = us_of(CLOCK_MONOTONIC) + options->seconds * 1000000 + GRACE_MS * 1000;
+    struct reading now;
+    do
+        now = read_all(lanes, options->lanes);
+    while (now.settled + now.failed < due_of_all(options) && now.at_us < over_us &&
+           pass(signals, 5));
 }
 
 int main(int argc, char **argv)
@@ -239,7 +292,9 @@ int main(int argc, char **argv)
             give_up("no thread");
     }
     struct reading begin = read_all(lanes, options.lanes);
-    if (pass(&signals, options.warm_ms)) {
+    if (options.rate > 0) {
+        pass_until_all(&options, lanes, &signals);
+    } else if (pass(&signals, options.warm_ms)) {
         begin = read_all(lanes, options.lanes);
         (void)pass(&signals, options.seconds * 1000);
     }

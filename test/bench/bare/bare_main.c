@@ -246,6 +246,7 @@ static const char USAGE[] =
     "bare [--listen IPV4:PORT] [--unix PATH] [options]   (either, several times)\n"
     "  --status N           of every answer (default 202)\n"
     "  --body TEXT          of every answer (default none)\n"
+    "  --answer-bytes N     make every answer that long, by a header that says nothing\n"
     "  --delay-us D         before an answer (default 0)\n"
     "  --slow-every N       one request of N is delayed by --slow-us U instead\n"
     "  --slow-us U\n"
@@ -309,6 +310,29 @@ static void listen_unix(struct bare *bare, const char *path)
     listen_on(bare, (struct sockaddr *)&address, sizeof address);
 }
 
+/* total 0: as long as it is without padding. */
+static void write_answer(struct bare *bare, int64_t status, const char *body, size_t total)
+{
+    static const char FORMAT[] = "HTTP/1.1 %" PRId64 " OK\r\nContent-Length: %zu\r\n%s%s%s\r\n%s";
+    static const char HEADER[] = "X: ", END[] = "\r\n";
+    char padding[sizeof bare->answer] = "";
+    size_t room = sizeof bare->answer, body_size = strlen(body);
+    size_t least =
+        (size_t)snprintf(bare->answer, room, FORMAT, status, body_size, "", "", "", body);
+    size_t header = sizeof HEADER - 1 + sizeof END - 1;
+    if (total == 0)
+        total = least;
+    if (total >= room || total < least || (total > least && total <= least + header)) {
+        fputs("bare: --answer-bytes or --body: no answer can be that long\n", stderr);
+        exit(2);
+    }
+    if (total > least) {
+        memset(padding, 'x', total - least - header);
+        snprintf(bare->answer, room, FORMAT, status, body_size, HEADER, padding, END, body);
+    }
+    bare->answer_size = total;
+}
+
 static void read_options(struct bare *bare, int argc, char **argv)
 {
     static const struct option options[] = {
@@ -316,6 +340,7 @@ static void read_options(struct bare *bare, int argc, char **argv)
         {"unix", required_argument, NULL, 'u'},
         {"status", required_argument, NULL, 's'},
         {"body", required_argument, NULL, 'b'},
+        {"answer-bytes", required_argument, NULL, 'a'},
         {"delay-us", required_argument, NULL, 'd'},
         {"slow-every", required_argument, NULL, 'n'},
         {"slow-us", required_argument, NULL, 'w'},
@@ -325,6 +350,7 @@ static void read_options(struct bare *bare, int argc, char **argv)
         {NULL, 0, NULL, 0},
     };
     const char *body = "";
+    size_t answer_bytes = 0;
     int64_t status = 202;
     int option, index = 0;
     while ((option = getopt_long(argc, argv, "", options, &index)) != -1) {
@@ -341,6 +367,9 @@ static void read_options(struct bare *bare, int argc, char **argv)
             break;
         case 'b':
             body = optarg;
+            break;
+        case 'a':
+            answer_bytes = (size_t)number(optarg, name);
             break;
         case 'd':
             bare->delay_ns = number(optarg, name) * NS_PER_US;
@@ -366,14 +395,7 @@ static void read_options(struct bare *bare, int argc, char **argv)
         fputs(USAGE, stderr);
         exit(2);
     }
-    int size = snprintf(bare->answer, sizeof bare->answer,
-                        "HTTP/1.1 %" PRId64 " OK\r\nContent-Length: %zu\r\n\r\n%s", status,
-                        strlen(body), body);
-    if ((size_t)size >= sizeof bare->answer) {
-        fputs("bare: --body: too long\n", stderr);
-        exit(2);
-    }
-    bare->answer_size = (size_t)size;
+    write_answer(bare, status, body, answer_bytes);
 }
 
 int main(int argc, char **argv)

@@ -181,6 +181,34 @@ lanes_are_owned() {
     [ "$(cat "$dir"/worker*.log | grep -c lane_taken)" -ge "$1" ]
 }
 
+# gateway_start APIS WORKERS [PREFIX...]: a new region and all of it but the balancer, ready: api0 ...,
+# worker0 ..., default, fallback. The prefix is that of workers and processors; the APIs' is
+# $server_prefix, an array.
+server_prefix=()
+gateway_start() {
+    local apis=$1 workers=$2 n
+    shift 2
+    export PAYRING_API_SLOTS=$apis PAYRING_LANES=2 PAYRING_WORKER_LANES=$((2 / workers))
+    region_create
+    processors_start "$@"
+    for ((n = 0; n < workers; n++)); do worker_start "worker$n" "$@"; done
+    for ((n = 0; n < apis; n++)); do
+        api_start "api$n" "${server_prefix[@]}"
+    done
+    for ((n = 0; n < apis; n++)); do api_ready "api$n"; done
+    lanes_ready 2
+}
+
+# Region, payments and all.
+gateway_drop() {
+    local name
+    for name in "${!pid_of[@]}"; do
+        [[ $name != api* && $name != worker* && $name != default && $name != fallback ]] || drop "$name"
+    done
+    rm -f "$dir"/worker*.log
+    region_remove
+}
+
 # nginx_start NAME PORT SOCKET...: the balancer that the gateway is delivered with.
 nginx_start() {
     local name=$1 port=$2
@@ -201,6 +229,33 @@ cpu_ns() {
             cat /proc/"$pid"/task/*/schedstat
         done
     done | awk '{ sum += $1 } END { printf "%.0f\n", sum }'
+}
+
+# load NAME OPTIONS OF build/load...: its line of JSON is in $dir/NAME.json. A processor of its own
+# for it: LOAD_ON='taskset -c 1'.
+load() {
+    local name=$1
+    shift
+    # shellcheck disable=SC2086
+    ${LOAD_ON:-} "$build/load" "$@" >"$dir/$name.json" 2>"$dir/$name.log" || give_up "load: $(cat "$dir/$name.log")"
+}
+
+# json NAME EXPRESSION...: perl, of $_, the object in $dir/NAME.json; the values, a space between.
+json() {
+    perl -MJSON::PP -e 'local $/; open my $in, "<", shift or die "$!\n"; my $object = decode_json(scalar <$in>);
+        print join(" ", map { my $what = $_; local $_ = $object; my @v = eval($what); die $@ if $@; @v } @ARGV), "\n"' "$dir/$1.json" "${@:2}"
+}
+
+# object NAME=NUMBER...: as JSON.
+object() {
+    local pair comma=
+    [ $# -gt 0 ] || give_up 'there are no figures'
+    printf '{'
+    for pair; do
+        printf '%s"%s":%s' "$comma" "${pair%%=*}" "${pair#*=}"
+        comma=,
+    done
+    printf '}'
 }
 
 # --- rounds and figures ---------------------------------------------------------------------

@@ -263,6 +263,8 @@ static void send_what_is_due(struct generator *generator)
 /* How long to wait for events: until the next request is due, or the next round of looking. */
 static int64_t wait_ns(const struct generator *generator, int64_t now)
 {
+    if (generator->settings->awake)
+        return 0;
     int64_t until = generator->next_round_ns;
     if (!all_begun(generator) && generator->free_count > 0) {
         int64_t due = generator->next_due_ns - generator->settings->spin_ns;

@@ -30,6 +30,7 @@ struct load_settings {
     int64_t timeout_ns;        /* from sending: a request without an answer then has failed */
     int64_t patience_ns;       /* after the duration, for what is still due or out */
     int64_t spin_ns;           /* this long before a request is due, poll instead of sleeping */
+    bool awake;                /* never sleep, whatever is waited for */
     FILE *log;                 /* NULL: none; one line a request */
     const volatile sig_atomic_t *enough; /* not 0: nothing more becomes due; may be NULL */
 };

@@ -33,6 +33,7 @@ static const char USAGE[] =
     "  --patience-s S        after the end, for what is still due or out (default 10)\n"
     "  --spin-us U           poll for the last U us before a request is due: begins on time, and\n"
     "                        takes a processor for that long (default 0)\n"
+    "  --awake               never sleep: nobody has to wake us, and a processor is ours alone\n"
     "  --log FILE            a line a request: id, amount, status or \"lost\", target, sent_us\n"
     "                        (wall clock), latency_us (from when it was due), tabs between\n"
     "Latencies are in us, correct to 1 %, from when a request was due (latency_us: those answered\n"
@@ -145,6 +146,9 @@ static void set_option(struct load_settings *settings, int option, const char *n
     case 'S':
         settings->spin_ns = (int64_t)(number(value, name, 1e6) * (double)NS_PER_US);
         break;
+    case 'w':
+        settings->awake = true;
+        break;
     case 'l':
         open_log(settings, value);
         break;
@@ -171,6 +175,7 @@ static void read_options(struct load_settings *settings, int argc, char **argv)
         {"timeout-ms", required_argument, NULL, 'T'},
         {"patience-s", required_argument, NULL, 'p'},
         {"spin-us", required_argument, NULL, 'S'},
+        {"awake", no_argument, NULL, 'w'},
         {"log", required_argument, NULL, 'l'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
