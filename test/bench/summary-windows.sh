@@ -42,10 +42,8 @@ begin() {
     local rows line
     for rows in $sizes; do serve "$rows"; done
     for rows in $sizes; do
-        until read -r -t 1 line <&"${answers_of[$rows]}"; do
-            is_running "rows$rows" || give_up "$rows rows: $(tail -n 3 "$dir/rows$rows.log")"
-        done
-        [ "$line" = ready ] || give_up "$rows rows: $line"
+        read -r -t 150 line <&"${answers_of[$rows]}" && [ "$line" = ready ] ||
+            give_up "$rows rows: $line $(tail -n 3 "$dir/rows$rows.log")"
         # shellcheck disable=SC2086
         start "api$rows" $apis env PAYRING_REGION="$PAYRING_REGION.$rows" PAYRING_API_SOCKET="$dir/api$rows.sock" \
             "$build/payring-api"
