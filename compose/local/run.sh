@@ -16,7 +16,7 @@ fallback_port=${PAYRING_FALLBACK_PORT:-8002}
 unset PAYRING_PORT PAYRING_DEFAULT_PORT PAYRING_FALLBACK_PORT PAYRING_API_SOCKET PAYRING_API_SLOT
 # A request goes from nginx to an API and back. On a machine of two or three processors they share one:
 # there, what waits for a processor to be woken is what p99 is made of, and they keep up together on
-# one (docs/PERFORMANCE.md, One processor for nginx and the APIs).
+# one (docs/TESTING.md, The public test's score).
 front=
 case $(nproc) in
 2 | 3) front="taskset -c $(taskset -cp $$ | sed 's/.*: *\([0-9]*\).*/\1/')" ;;
