@@ -260,11 +260,13 @@ object() {
 
 # --- rounds and figures ---------------------------------------------------------------------
 
-# play_rounds FUNCTION: it prints a round's line of JSON.
+# play_rounds FUNCTION: it prints a round's line of JSON. Its number counts on from the rounds that are
+# kept already, so that whose turn is first changes from call to call too.
 play_rounds() {
-    local round=1
+    local round=1 kept=0
+    [ ! -f "$rounds_file" ] || kept=$(wc -l <"$rounds_file")
     while [ "$round" -le "$rounds" ]; do
-        "$1" "$round" >"$dir/round" || give_up "round $round did not work"
+        "$1" $((kept + round)) >"$dir/round" || give_up "round $round did not work"
         cat "$dir/round" >>"$rounds_file" || exit 2
         echo "$bench: round $round of $rounds: $(cat "$dir/round")" >&2
         round=$((round + 1))
