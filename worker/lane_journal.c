@@ -148,7 +148,7 @@ static enum status tell_all(struct lane *lane, struct explain *why)
 static void publish_heads(struct lane *lane, const uint64_t *heads)
 {
     for (unsigned api = 0; api < lane->region->geometry.api_slots; api++)
-        /* Pairs with the acquire in payment_intake_is_durable. */
+        /* Pairs with the acquire in payment_intake_look. */
         atomic_store_explicit(&lane->memory.control->durable_head[api].value, heads[api],
                               memory_order_release);
 }

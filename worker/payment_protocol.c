@@ -151,15 +151,23 @@ static void found(struct payment_step *step, const struct payment_view *payment,
     }
 }
 
+/* Where its last attempt went, if it was ever bound: what is ours stands there, and what somebody else
+ * put into another book is not to be met before it. */
+static unsigned first_book(const struct payment_view *payment)
+{
+    return payment->state == PAYMENT_SENT ? payment->processor : 0;
+}
+
 static void absent(struct payment_step *step, const struct payment_view *payment,
                    const struct payment_event *event)
 {
+    unsigned next = (event->processor + 1) % SHM_PROCESSORS;
     if (!(payment->flags & PAYMENT_FLAG_ASK)) {
         /* 422 and then 404: the book was cleared in between, or is not yet
          * visible. Resending the identical request is right either way. */
         pin(step, payment);
-    } else if (event->processor + 1 < SHM_PROCESSORS) {
-        ask(step, PAYMENT_ACTION_LOOKUP, event->processor + 1);
+    } else if (next != first_book(payment)) {
+        ask(step, PAYMENT_ACTION_LOOKUP, next);
     } else {
         /* In no book. SEEN stays: a later find must not be counted here again.
          * What an earlier life had bound stays pinned (rule 5). */
@@ -252,7 +260,7 @@ void payment_protocol_step(struct payment_step *step, const struct payment_view 
         return;
     case PAYMENT_EVENT_ASK:
         CHECK((payment->state == PAYMENT_QUEUED || sent) && (payment->flags & PAYMENT_FLAG_ASK));
-        ask(step, PAYMENT_ACTION_LOOKUP, 0);
+        ask(step, PAYMENT_ACTION_LOOKUP, first_book(payment));
         return;
     case PAYMENT_EVENT_RESEND:
         CHECK(sent && !(payment->flags & PAYMENT_FLAG_ASK));
