@@ -149,12 +149,8 @@ challenge() {
 }
 
 round() {
-    local part line=''
-    for part in $parts; do
-        "$part" >"$dir/part" || return
-        line="$line,\"$part\":$(cat "$dir/part")"
-    done
-    echo "{${line#,}}"
+    # shellcheck disable=SC2086
+    play_parts $parts
 }
 
 play_rounds round

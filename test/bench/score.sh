@@ -13,6 +13,7 @@
 # JSON of every run stays in SCORE_DIR, if that is set. PAYRING_* settings are passed on.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
+. test/lib/common.sh
 
 runs=${1:-5} seconds=${2:-60}
 nginx_way=${NGINX:-direct}
@@ -62,12 +63,6 @@ answers() { # name pid status curl-arguments...: wait until it does
         [ $SECONDS -lt $deadline ] || fail "$name is not ready: $(tail -n 3 "$dir/$name.log")"
         sleep 0.05
     done
-}
-
-free_ports() {
-    perl -MIO::Socket::INET -e '
-        my @sockets = map { IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1") } 1 .. shift;
-        print join(" ", map { $_->sockport } @sockets), "\n"' "$1"
 }
 
 # As near to compose/nginx.conf.in as an HTTP server can be: one process, the same backlog and

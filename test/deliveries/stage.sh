@@ -9,6 +9,7 @@
 # $play_dir; what was started ends with the play, however that ends.
 
 . test/lib/tap.sh
+. test/lib/common.sh
 
 reason=$(test/deliveries/engine.sh why-not "${engine:?}" 2>"$play_dir/why-not.log")
 if [ -n "$reason" ]; then
@@ -33,20 +34,6 @@ give_up() {
     echo "# $*" >&2
     tests_failed=$((tests_failed + 1))
     exit 1
-}
-
-now_ms() {
-    date +%s%3N
-}
-
-# eventually SECONDS COMMAND...: try until it is true.
-eventually() {
-    local deadline=$(($(now_ms) + $1 * 1000))
-    shift
-    until "$@"; do
-        [ "$(now_ms)" -lt "$deadline" ] || return 1
-        sleep 0.1
-    done
 }
 
 has_ended() {

@@ -15,6 +15,7 @@
 # if asked for, balancer. The words are below, each with a line on what it does.
 
 . test/lib/tap.sh
+. test/lib/common.sh
 
 # The tree whose programs play. It is no setting, so no program sees it. Under a sanitizer's
 # (make asan-cluster) every play ends with questions more: see last_tests.
@@ -40,22 +41,8 @@ give_up() {
 
 # --- time -----------------------------------------------------------------------------------
 
-now_ms() {
-    date +%s%3N
-}
-
 now_us() {
     date +%s%6N
-}
-
-# eventually SECONDS COMMAND...: try until it is true.
-eventually() {
-    local deadline=$(($(now_ms) + $1 * 1000))
-    shift
-    until "$@"; do
-        [ "$(now_ms)" -lt "$deadline" ] || return 1
-        sleep 0.05
-    done
 }
 
 # stays SECONDS COMMAND...: true if it is true all that time. For what must not happen.
@@ -206,20 +193,6 @@ api_sockets() {
         echo "$play_dir/api$n.sock"
         n=$((n + 1))
     done
-}
-
-# Ports that nobody listens on, below those that the kernel gives to clients: a client could take
-# one before its server does, and one that connects to a port where nobody listens could even be
-# given that very port and be connected to itself.
-free_ports() {
-    perl -MIO::Socket::INET -e '
-        my %free;
-        while (keys %free < $ARGV[0]) {
-            my $port = 10000 + int rand 20000;
-            $free{$port} ||= IO::Socket::INET->new(Listen => 1, ReuseAddr => 1,
-                LocalAddr => "0.0.0.0", LocalPort => $port) or delete $free{$port};
-        }
-        print "@{[ keys %free ]}\n"' "$1"
 }
 
 # cluster_start [--apis N] [--workers N] [--balancer] [--processors-later] [PAYRING_X=value...]:

@@ -321,6 +321,18 @@ static void fold_ids(struct journal_fixture *f, struct journal_fold *fold, struc
                      STATUS_OK);
 }
 
+/* What the files tell of ids and rows. */
+static struct ids read_ids(struct journal_fixture *f, uint64_t rows)
+{
+    struct journal_fold fold;
+    struct journal_end end;
+    struct ids ids = {.in_order = true};
+    fold_ids(f, &fold, &ids, &end);
+    assert_int_equal(fold.row_count, rows);
+    journal_fold_end(&fold);
+    return ids;
+}
+
 static void assert_all_is_there(struct journal_fixture *f, unsigned payments)
 {
     struct journal_fold fold;
@@ -391,9 +403,6 @@ static void a_digest_of_a_segment_that_was_not_removed_counts_once(void **state)
 static void the_bound_is_kept_by_forgetting_the_oldest_ids(void **state)
 {
     struct journal_fixture *f = *state;
-    struct journal_fold fold;
-    struct journal_end end;
-    struct ids ids = {.in_order = true};
     f->settings.bytes_max = 12000;
     struct journal *journal = journal_fixture_open(f);
     for (unsigned i = 0; i < 300; i++) {
@@ -404,12 +413,10 @@ static void the_bound_is_kept_by_forgetting_the_oldest_ids(void **state)
     keep_all(journal);
     assert_false(journal_has_failed(journal));
     journal_close(journal);
-    fold_ids(f, &fold, &ids, &end);
-    assert_int_equal(fold.row_count, 300); /* every row is there still */
+    struct ids ids = read_ids(f, 300); /* every row is there still */
     assert_true(ids.count < 300 && ids.count > 50);
     assert_true(ids.in_order);
     assert_int_equal(ids.last, 300);
-    journal_fold_end(&fold);
     assert_false(journal_fixture_has(f, true, 0)); /* merged */
 }
 
@@ -417,9 +424,6 @@ static void the_bound_is_kept_by_forgetting_the_oldest_ids(void **state)
 static void the_ids_of_the_beginning_are_forgotten_too(void **state)
 {
     struct journal_fixture *f = *state;
-    struct journal_fold fold;
-    struct journal_end end;
-    struct ids ids = {.in_order = true};
     struct journal_digest_writer writer;
     journal_digest_begin(&writer, &f->disk, f->directory, &f->identity, 0, 0);
     writer.header.base_time_ms = JOURNAL_FIXTURE_BASE_MS;
@@ -435,19 +439,14 @@ static void the_ids_of_the_beginning_are_forgotten_too(void **state)
     }
     keep_all(journal);
     journal_close(journal);
-    fold_ids(f, &fold, &ids, &end);
-    assert_int_equal(fold.row_count, 40);
+    struct ids ids = read_ids(f, 40);
     assert_true(ids.count > 0 && ids.count <= 40);
-    journal_fold_end(&fold);
 }
 
 /* Rows are kept, and the ids among them go all the same. */
 static void ids_are_forgotten_beside_rows_that_are_too_many(void **state)
 {
     struct journal_fixture *f = *state;
-    struct journal_fold fold;
-    struct journal_end end;
-    struct ids ids = {.in_order = true};
     f->settings.bytes_max = 12000;
     struct journal *journal = journal_fixture_open(f);
     for (unsigned i = 0; i < 3000; i++) {
@@ -458,11 +457,9 @@ static void ids_are_forgotten_beside_rows_that_are_too_many(void **state)
     keep_all(journal);
     assert_false(journal_has_failed(journal));
     journal_close(journal);
-    fold_ids(f, &fold, &ids, &end);
-    assert_int_equal(fold.row_count, 3000); /* 24,000 bytes */
+    struct ids ids = read_ids(f, 3000); /* 24,000 bytes */
     assert_true(ids.count > 0 && ids.count < 200);
     assert_int_equal(ids.last, 3000);
-    journal_fold_end(&fold);
 }
 
 static bool may_know(struct journal *journal, unsigned number)

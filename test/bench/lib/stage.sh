@@ -13,6 +13,7 @@
 # Status 0: every bar is met; 1: one is not; 2: nothing could be measured.
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/../../.." || exit 2
+. test/lib/common.sh
 
 bench=$(basename "$0" .sh)
 build=${PAYRING_BUILD:-build}
@@ -67,20 +68,6 @@ is_running() {
     kill -0 "${pid_of[$1]:-0}" 2>/dev/null
 }
 
-now_ms() {
-    date +%s%3N
-}
-
-# eventually SECONDS COMMAND...: try until it is true.
-eventually() {
-    local deadline=$(($(now_ms) + $1 * 1000))
-    shift
-    until "$@"; do
-        [ "$(now_ms)" -lt "$deadline" ] || return 1
-        sleep 0.02
-    done
-}
-
 # ready NAME COMMAND...: wait until the command is true; NAME is who it waits for.
 ready() {
     local name=$1 deadline=$(($(now_ms) + 15000))
@@ -101,18 +88,6 @@ answers() {
 
 says() { # NAME WORD: in its log
     grep -q "$2" "$dir/$1.log"
-}
-
-# Below those that the kernel gives to clients.
-free_ports() {
-    perl -MIO::Socket::INET -e '
-        my %free;
-        while (keys %free < $ARGV[0]) {
-            my $port = 10000 + int rand 20000;
-            $free{$port} ||= IO::Socket::INET->new(Listen => 1, ReuseAddr => 1,
-                LocalAddr => "0.0.0.0", LocalPort => $port) or delete $free{$port};
-        }
-        print "@{[ keys %free ]}\n"' "$1"
 }
 
 # --- the gateway ----------------------------------------------------------------------------
@@ -259,6 +234,16 @@ object() {
 }
 
 # --- rounds and figures ---------------------------------------------------------------------
+
+# play_parts PART...: a round's line of JSON, of the functions that print one each.
+play_parts() {
+    local part line=''
+    for part; do
+        "$part" >"$dir/part" || return
+        line="$line,\"$part\":$(cat "$dir/part")"
+    done
+    echo "{${line#,}}"
+}
 
 # play_rounds FUNCTION: it prints a round's line of JSON. Its number counts on from the rounds that are
 # kept already, so that whose turn is first changes from call to call too.
