@@ -527,11 +527,13 @@ enum status journal_start(struct journal *journal, struct explain *why)
     if (journal_has_failed(journal))
         return explain(why, STATUS_SYSTEM, "the journal in %s has failed", journal->directory);
     journal->started = true;
-    if (pthread_create(&journal->commit_thread, NULL, commit_run, journal) != 0) {
+    errno = pthread_create(&journal->commit_thread, NULL, commit_run, journal);
+    if (errno != 0) {
         journal->started = false;
         return explain(why, STATUS_SYSTEM, "cannot start a journal's thread: %m");
     }
-    if (pthread_create(&journal->keeper_thread, NULL, journal_keeper_run, journal) == 0)
+    errno = pthread_create(&journal->keeper_thread, NULL, journal_keeper_run, journal);
+    if (errno == 0)
         return STATUS_OK;
     journal_fail(journal, "cannot start a journal's thread: %m");
     pthread_join(journal->commit_thread, NULL);

@@ -204,6 +204,11 @@ void lane_journal_open(struct lane *lane)
     if (status != STATUS_OK) {
         LOG_ERROR("journal_failed", "lane=%u why=%s", lane->memory.number, why.text);
         publish_state(lane, SHM_JOURNAL_FAILED);
+        /* Nothing is told to it from here on, so nothing may rest on it, the filing of rows least.
+         */
+        if (lane->journal)
+            journal_close(lane->journal);
+        lane->journal = NULL;
         return;
     }
     lane->memory.tell = journal_tell;

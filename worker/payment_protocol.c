@@ -151,8 +151,8 @@ static void found(struct payment_step *step, const struct payment_view *payment,
     }
 }
 
-/* Where its last attempt went, if it was ever bound: what is ours stands there, and what somebody else
- * put into another book is not to be met before it. */
+/* Where its last attempt went, if it was ever bound: what is ours stands there, and what somebody
+ * else put into another book is not to be met before it. */
 static unsigned first_book(const struct payment_view *payment)
 {
     return payment->state == PAYMENT_SENT ? payment->processor : 0;
