@@ -104,6 +104,10 @@ enum payment_intake_durability payment_intake_look(const struct payment_intake *
     if (intake->region->durability != SHM_DURABILITY_SYNC)
         return has_journal_failed(intake, receipt->lane) ? PAYMENT_INTAKE_NEVER_KNOWN
                                                          : PAYMENT_INTAKE_DURABLE;
+    /* A record that is known may be one that nothing was told of any more: seen before this look.
+     */
+    if (!receipt->is_entry && has_journal_failed(intake, receipt->lane))
+        return PAYMENT_INTAKE_NEVER_KNOWN;
     /* Pairs with the releases in lane_journal.c. */
     uint64_t durable =
         atomic_load_explicit(receipt->is_entry ? &control->durable_head[intake->api_slot].value

@@ -66,6 +66,10 @@ void journal_fail(struct journal *journal, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
+    /* Before anybody can find out and go on without it: whoever comes after the death of this
+     * process must know that the region is ahead of the journal. */
+    if (journal->settings.failed)
+        journal->settings.failed(journal->settings.context);
     if (atomic_exchange(&journal->failed, true))
         return;
     LOG_ERROR("journal_failed", "lane=%u why=%s", journal->identity.lane, text);
@@ -213,23 +217,6 @@ static bool make_next(struct journal *journal, struct journal_segment *next)
     return status == STATUS_OK;
 }
 
-/* The next segment, made ready by the keeper. */
-static bool take_prepared(struct journal *journal, struct journal_segment *next)
-{
-    pthread_mutex_lock(&journal->lock);
-    while (journal->started && journal->prepared.fd < 0 && !journal_has_failed(journal))
-        pthread_cond_wait(&journal->prepared_changed, &journal->lock);
-    *next = journal->prepared;
-    journal->prepared.fd = -1;
-    pthread_mutex_unlock(&journal->lock);
-    if (journal_has_failed(journal)) {
-        if (next->fd >= 0)
-            journal->settings.disk->close(journal->settings.disk->context, next->fd);
-        return false;
-    }
-    return next->fd >= 0 || make_next(journal, next);
-}
-
 static bool has_room_for_unsynced(struct journal *journal)
 {
     pthread_mutex_lock(&journal->lock);
@@ -238,24 +225,48 @@ static bool has_room_for_unsynced(struct journal *journal)
     return room;
 }
 
+/* The lane goes on in it. All in one hold of the lock: a keeper that came between would make a
+ * segment of this number again, over this one's name. */
+static void begin_segment(struct journal *journal, const struct journal_segment *next)
+{
+    CHECK(journal->unsynced_count > 0 && journal->unsynced_count < JOURNAL_UNSYNCED_MAX);
+    journal->unsynced[journal->unsynced_count - 1].is_full = true;
+    journal->unsynced[journal->unsynced_count++] = *next;
+    journal->current_number = next->number;
+    journal->next_first_sequence = next->first_sequence + next->records;
+    journal->current = *next;
+    journal->used = 0;
+    pthread_cond_signal(&journal->keep_wanted);
+}
+
+/* The one that the keeper has made ready; false: nobody makes one, or the journal has failed. */
+static bool begin_prepared(struct journal *journal)
+{
+    pthread_mutex_lock(&journal->lock);
+    while (journal->started && journal->prepared.fd < 0 && !journal_has_failed(journal))
+        pthread_cond_wait(&journal->prepared_changed, &journal->lock);
+    bool is_ready = journal->prepared.fd >= 0 && !journal_has_failed(journal);
+    if (is_ready) {
+        begin_segment(journal, &journal->prepared);
+        journal->prepared.fd = -1;
+    }
+    pthread_mutex_unlock(&journal->lock);
+    return is_ready;
+}
+
 /* Crash: the next segment is there and empty; whoever opens the journal goes on in it. */
 static bool switch_segment(struct journal *journal)
 {
     struct journal_segment next;
     if (!has_room_for_unsynced(journal))
         journal_commit_now(journal); /* the lane outruns the disk */
-    if (!take_prepared(journal, &next))
+    if (begin_prepared(journal))
+        return true;
+    if (journal_has_failed(journal) || !make_next(journal, &next))
         return false;
     pthread_mutex_lock(&journal->lock);
-    CHECK(journal->unsynced_count > 0 && journal->unsynced_count < JOURNAL_UNSYNCED_MAX);
-    journal->unsynced[journal->unsynced_count - 1].is_full = true;
-    journal->unsynced[journal->unsynced_count++] = next;
-    journal->current_number = next.number;
-    journal->next_first_sequence = next.first_sequence + next.records;
-    pthread_cond_signal(&journal->keep_wanted);
+    begin_segment(journal, &next);
     pthread_mutex_unlock(&journal->lock);
-    journal->current = next;
-    journal->used = 0;
     return true;
 }
 
@@ -443,6 +454,9 @@ static enum status read_digested(struct journal *journal, struct explain *why)
         journal->bytes += journal_keeper_bytes(&journal->digested);
     }
     journal->highest = journal->digested.last;
+    /* The digest's name is on disk before what it stands for goes. */
+    if (status == STATUS_OK && disk->sync_directory(disk->context, journal->directory) != 0)
+        status = explain(why, STATUS_SYSTEM, "%s could not be synced: %m", journal->directory);
     for (size_t i = 0; status == STATUS_OK && i < files.segment_count; i++)
         if (files.segments[i] <= journal->digested.last)
             journal_keeper_remove_segment(journal, files.segments[i]);

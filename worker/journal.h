@@ -38,6 +38,9 @@ struct journal_settings {
     uint32_t segment_records;
     uint64_t bytes_max; /* of digests and segments together; ids are forgotten for it */
     uint32_t slots;     /* of the lane's payment table */
+    /* Called by any thread, any number of times, before the journal is known to have failed: note
+     * it where a successor of this process finds it. */
+    void (*failed)(void *context);
     /* Called by the commit thread after `durable` has grown, and by any of the
      * threads when the journal has failed or wants journal_carry: wake the lane. */
     void (*wake)(void *context);

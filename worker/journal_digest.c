@@ -231,8 +231,10 @@ static enum status collect(void *context, const struct journal_entry *entry, str
         lower_bound(&c->header, payment->requested_at_us);
     if (payment->state == PAYMENT_SETTLED)
         room = collect_row(c, payment);
-    if (entry->kind == JOURNAL_OPENED)
+    if (entry->kind == JOURNAL_OPENED) {
         cut_rows(c, payment->row);
+        c->header.flags |= payment->flags & JOURNAL_MAY_MISS;
+    }
     if (entry->kind == JOURNAL_PURGED) {
         c->header.first_row = payment->row;
         c->header.purge_generation = payment->purge_generation;
@@ -240,27 +242,10 @@ static enum status collect(void *context, const struct journal_entry *entry, str
     return room ? STATUS_OK : explain(why, STATUS_SYSTEM, "out of memory for a digest");
 }
 
-/* What the digest before it hands on. */
-static struct journal_digest_header following(const struct journal_digest_header *before)
-{
-    return (struct journal_digest_header){
-        .lanes = before->lanes,
-        .base_time_ms = before->base_time_ms,
-        .row_first = before->row_first + before->rows,
-        .first_row = before->first_row,
-        .filed_rows = before->filed_rows,
-        .segment_rows = before->segment_rows,
-        .ledger_id_hi = before->ledger_id_hi,
-        .ledger_id_lo = before->ledger_id_lo,
-        .lowest_bound_us = before->lowest_bound_us,
-        .purge_generation = before->purge_generation,
-        .next_sequence = before->next_sequence,
-    };
-}
-
 static void take_scalars(struct journal_digest_header *to, const struct journal_digest_header *from)
 {
     to->lanes = from->lanes;
+    to->flags = from->flags;
     to->base_time_ms = from->base_time_ms;
     to->row_first = from->row_first;
     to->first_row = from->first_row;
@@ -271,6 +256,15 @@ static void take_scalars(struct journal_digest_header *to, const struct journal_
     to->lowest_bound_us = from->lowest_bound_us;
     to->purge_generation = from->purge_generation;
     to->next_sequence = from->next_sequence;
+}
+
+/* What the digest before it hands on. */
+static struct journal_digest_header following(const struct journal_digest_header *before)
+{
+    struct journal_digest_header header = {0};
+    take_scalars(&header, before);
+    header.row_first = before->row_first + before->rows;
+    return header;
 }
 
 enum status journal_digest_segment(const struct journal_disk *disk, const char *directory,

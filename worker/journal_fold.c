@@ -188,6 +188,7 @@ enum status journal_fold_digest(void *context, const struct journal_digest *dige
     }
     fold->digests++;
     fold->lanes = header->lanes;
+    fold->may_miss |= header->flags & JOURNAL_MAY_MISS;
     fold->base_time_ms = header->base_time_ms;
     fold->first_row = header->first_row;
     fold->filed_rows = header->filed_rows;
@@ -253,7 +254,7 @@ static enum status open_again(struct journal_fold *fold, const struct journal_pa
                               struct explain *why)
 {
     lower_bound(fold, opened->requested_at_us);
-    fold->is_async = opened->flags & JOURNAL_OPENED_ASYNC;
+    fold->may_miss |= opened->flags & JOURNAL_MAY_MISS;
     if (opened->row > rows_end(fold) || opened->row < fold->row_start)
         return explain(why, STATUS_DAMAGED,
                        "the region had %" PRIu64 " ledger rows when its lane was opened, and the "

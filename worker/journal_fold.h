@@ -36,7 +36,7 @@ struct journal_fold {
     uint64_t digests; /* seen */
     uint64_t entries;
     uint64_t settled; /* payments told of as settled in records */
-    bool is_async;    /* the last owner committed at intervals */
+    bool may_miss;    /* what was acknowledged may be missing (JOURNAL_MAY_MISS) */
 
     /* payments that have not ended: an open hash table, state FREE = empty */
     struct journal_payment *open;

@@ -48,8 +48,10 @@ enum journal_kind {
     JOURNAL_KINDS,
 };
 
-/* `flags` of OPENED: what has come after it and was acknowledged may be missing. */
-#define JOURNAL_OPENED_ASYNC 1u
+/* `flags` of OPENED and of a digest: what was acknowledged may be missing, of this life of the
+ * region or of the one that it was made from. Once said of a journal it is said of all that
+ * follows. */
+#define JOURNAL_MAY_MISS 1u
 
 /* A payment as a record tells of it. `row` is the number of its first ledger row
  * plus 1, 0 = none; of PURGED and OPENED it is a count. */
@@ -136,7 +138,8 @@ struct journal_digest_header {
     uint32_t lanes;         /* of the region */
     uint32_t segment_rows;  /* of its ledger: where fillers are */
     uint64_t ledger_id_hi, ledger_id_lo;
-    uint64_t reserved[5];
+    uint64_t flags; /* JOURNAL_MAY_MISS */
+    uint64_t reserved[4];
 };
 static_assert(sizeof(struct journal_digest_header) == 192, "digest header");
 

@@ -80,13 +80,20 @@ static uint64_t *line_of(const struct part *part, const struct bloom_pattern *pa
     return part->lines + (pattern->hash & (part->capacity / IDS_OF_A_LINE - 1)) * BLOOM_LINE_WORDS;
 }
 
+void journal_ids_give_up(struct journal_ids *ids)
+{
+    atomic_store_explicit(&ids->incomplete, true, memory_order_release);
+}
+
 static void add(struct journal_ids *ids, struct list *list, const struct uuid *id)
 {
     struct part *part = list->count ? &list->parts[list->count - 1] : NULL;
+    if (atomic_load_explicit(&ids->incomplete, memory_order_acquire))
+        return; /* nobody asks any more */
     if (!part || part->count == part->capacity)
         part = begin_part(ids, list);
     if (!part) {
-        atomic_store_explicit(&ids->incomplete, true, memory_order_release);
+        journal_ids_give_up(ids);
         return;
     }
     struct bloom_pattern pattern = bloom_pattern_of(id, &ids->seed);

@@ -31,6 +31,8 @@ void journal_ids_add_old(struct journal_ids *, const struct uuid *);
 /* All old ones are there. Order: pairs with the acquire of the lane, which owns them from here on.
  */
 void journal_ids_loaded(struct journal_ids *);
+/* They will never be: an id may be known for good, and no more memory is spent on it. */
+void journal_ids_give_up(struct journal_ids *);
 /* The journal has forgotten so many of the oldest ids. */
 void journal_ids_forget(struct journal_ids *, uint64_t count);
 

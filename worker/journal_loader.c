@@ -107,6 +107,8 @@ enum status journal_loader_read(struct journal_loader *loader, struct explain *w
     bool is_whole = status == STATUS_OK && loader->next == loader->length;
     if (is_whole && !loader->done)
         journal_ids_loaded(loader->ids);
+    if (status != STATUS_OK)
+        journal_ids_give_up(loader->ids);
     if (is_whole || status != STATUS_OK)
         journal_loader_end(loader);
     return status;

@@ -30,11 +30,19 @@ struct journal_payment journal_region_image(const struct shm_payments *payments,
 /* The words of the lane are the caller's own: relaxed. */
 #define OWN(word) atomic_load_explicit(&(word), memory_order_relaxed)
 
+/* An async journal's end, or that of the one that the region was made from. */
+static unsigned flags_of(const struct shm_region *region)
+{
+    bool may_miss =
+        region->durability == SHM_DURABILITY_ASYNC || region->origin == SHM_ORIGIN_JOURNAL_ASYNC;
+    return may_miss ? JOURNAL_MAY_MISS : 0;
+}
+
 struct journal_payment journal_region_opened(const struct shm_region *region, unsigned lane)
 {
     const struct shm_lane *control = shm_region_lane(region, lane);
     return (struct journal_payment){
-        .flags = region->durability == SHM_DURABILITY_ASYNC ? JOURNAL_OPENED_ASYNC : 0,
+        .flags = flags_of(region),
         .amount_cents = (int64_t)OWN(control->presence.epoch),
         .requested_at_us = OWN(control->lowest_bound_us),
         .purge_generation = (uint32_t)OWN(control->purge_applied),
@@ -61,6 +69,7 @@ void journal_region_put(struct journal_digest_writer *writer, const struct shm_r
         from = row_count;
     shm_payments_open(&payments, region, lane);
     writer->header.lanes = region->geometry.lanes;
+    writer->header.flags = flags_of(region);
     writer->header.segment_rows = region->geometry.ledger_segment_rows;
     writer->header.ledger_id_hi = region->ledger_id_hi;
     writer->header.ledger_id_lo = region->ledger_id_lo;
@@ -86,6 +95,20 @@ static enum status put_id(void *context, const struct journal_entry *entry, stru
     if (entry->kind == JOURNAL_ACCEPTED)
         journal_digest_put_ids(context, &entry->payment.id, 1);
     return STATUS_OK;
+}
+
+/* Whatever was accepted while the journal had failed is in the table alone: its id has to be told
+ * of. */
+static void put_ids_of_table(struct journal_digest_writer *writer, const struct shm_region *region,
+                             unsigned lane)
+{
+    struct shm_payments payments;
+    shm_payments_open(&payments, region, lane);
+    for (uint32_t i = 0; i < payments.slots; i++) {
+        struct journal_payment payment = journal_region_image(&payments, i);
+        if (payment.state != PAYMENT_FREE)
+            journal_digest_put_ids(writer, &payment.id, 1);
+    }
 }
 
 /* Where the new beginning stands: behind everything that has a number. */
@@ -133,6 +156,7 @@ enum status journal_begin_anew(const struct journal_disk *disk, const char *dire
         if (files.segments[i] >= at.first) /* as far as it goes */
             (void)journal_scan_segment(disk, directory, &identity, files.segments[i], &ids, NULL);
     journal_files_free(&files);
+    put_ids_of_table(&writer, region, lane);
     journal_region_put(&writer, region, lane);
     writer.header.next_sequence = at.next_sequence;
     return journal_digest_finish(&writer, why);

@@ -21,7 +21,8 @@ void journal_region_put(struct journal_digest_writer *, const struct shm_region 
 
 /* Begin a lane's journal anew from its living region, after it had failed or was
  * damaged: one digest takes the place of all that is not digested. Ids that only
- * the bad part told of are taken from it as far as it can be read.
+ * the bad part told of are taken from it as far as it can be read, and from the payment table:
+ * those that were accepted and recycled while the journal had failed are told of nowhere.
  *
  * Caller:  nobody has the journal open.
  * Crash:   the old journal stands, or the new digest does.

@@ -131,7 +131,7 @@ static enum status take_header(struct replay *replay, struct explain *why)
         return STATUS_OK;
     region->origin = SHM_ORIGIN_JOURNAL;
     for (unsigned i = 0; i < replay->result->lanes; i++)
-        if (replay->folds[i].is_async)
+        if (replay->folds[i].may_miss)
             region->origin = SHM_ORIGIN_JOURNAL_ASYNC;
     shm_region_header(region)->origin = (uint32_t)region->origin;
     if (!replay->is_adopted) {

@@ -143,8 +143,9 @@ enum status journal_scan_whose(const struct journal_disk *disk, const char *dire
         status = explain(why, files.segment_count ? STATUS_DAMAGED : STATUS_NOT_FOUND,
                          "there is no digest in %s", directory);
     else
-        status = read_digest_header(disk, directory, files.digests[files.digest_count - 1], &header,
-                                    why);
+        status = STATUS_DAMAGED;
+    for (size_t i = files.digest_count; status == STATUS_DAMAGED && i-- > 0;)
+        status = read_digest_header(disk, directory, files.digests[i], &header, why);
     if (status == STATUS_OK)
         *identity = (struct journal_identity){
             .region_id_hi = header.region_id_hi,

@@ -72,6 +72,14 @@ static void note_generation(void *context, const char *name)
         found->count++;
 }
 
+static void note_highest(void *context, const char *name)
+{
+    uint64_t *highest = context, generation;
+    bool is_new;
+    if (is_generation(name, &generation, &is_new) && !is_new && generation > *highest)
+        *highest = generation;
+}
+
 static void note_lane(void *context, const char *name)
 {
     char again[JOURNAL_NAME_SIZE];
@@ -102,14 +110,10 @@ static enum status count_lanes(const struct journal_disk *disk, const char *stat
 enum status journal_state_find(const struct journal_disk *disk, const char *state_directory,
                                uint64_t *generation, unsigned *lanes, struct explain *why)
 {
-    struct generations found = {.count = 0};
     *generation = *lanes = 0;
-    if (disk->list(disk->context, state_directory, note_generation, &found) != 0)
+    if (disk->list(disk->context, state_directory, note_highest, generation) != 0)
         return explain(why, errno == ENOENT ? STATUS_NOT_FOUND : STATUS_SYSTEM,
                        "the state directory %s cannot be read: %m", state_directory);
-    for (unsigned i = 0; i < found.count; i++)
-        if (!found.is_new[i] && found.numbers[i] > *generation)
-            *generation = found.numbers[i];
     if (*generation == 0)
         return STATUS_OK;
     return count_lanes(disk, state_directory, *generation, lanes, why);
@@ -148,9 +152,14 @@ static void remove_named(void *context, const char *name)
 void journal_state_remove(const struct journal_disk *disk, const char *state_directory,
                           uint64_t generation)
 {
-    char path[JOURNAL_PATH_SIZE];
+    char path[JOURNAL_PATH_SIZE], half[JOURNAL_PATH_SIZE];
     journal_state_generation_path(path, state_directory, generation);
-    remove_tree(disk, path, 1);
+    new_path(half, state_directory, generation);
+    remove_tree(disk, half, 1); /* or it is not there */
+    if (disk->rename(disk->context, path, half) != 0)
+        return;
+    disk->sync_directory(disk->context, state_directory);
+    remove_tree(disk, half, 1);
     disk->sync_directory(disk->context, state_directory);
 }
 

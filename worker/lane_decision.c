@@ -50,6 +50,7 @@ static void conclude(struct lane *lane, enum shm_verdict verdict, uint64_t detai
     char id[UUID_TEXT_LENGTH + 1];
     uuid_format(id, &request->id);
     if (verdict == SHM_VERDICT_DONE) {
+        lane_journal_commit(lane);
         lane_memory_count(&lane->memory, SHM_LANE_COUNTER_resolved);
         LOG_WARN("payment_resolved", "lane=%u id=%s decision=%s state=%s by=%s reason=%s",
                  lane->memory.number, id, decision_name(request->decision),

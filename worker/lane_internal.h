@@ -125,6 +125,9 @@ bool lane_journal_turn(struct lane *);
 bool lane_journal_has_news(const struct lane *);
 /* At the end of a turn. */
 void lane_journal_kick(struct lane *);
+/* In sync: what was told so far is on disk when this returns, or the journal has failed. For the
+ * rare answers that are given by the lane itself; it waits for the disk. */
+void lane_journal_commit(struct lane *);
 /* When the lane stops: wait for the disk, tell the APIs, send what was held. */
 void lane_journal_flush(struct lane *);
 

@@ -59,6 +59,12 @@ static void wake(void *context)
         LOG_DEBUG("journal_not_rung", "lane=%u", lane->memory.number);
 }
 
+/* By any of the journal's threads and the lane's own. */
+static void note_failed(void *context)
+{
+    publish_state(context, SHM_JOURNAL_FAILED);
+}
+
 /* ----------------------------------------------------------------- opening */
 
 static enum status find_directory(const struct lane *lane, char directory[JOURNAL_PATH_SIZE],
@@ -97,6 +103,7 @@ static enum status open_there(struct lane *lane, const char *directory, struct e
         .segment_records = journal_segment_records(lane->settings.journal_max_bytes),
         .bytes_max = lane->settings.journal_max_bytes,
         .slots = lane->region->geometry.payment_slots,
+        .failed = note_failed,
         .wake = wake,
         .context = lane,
     };
@@ -223,6 +230,8 @@ void lane_journal_open(struct lane *lane)
     lane->row_mark.rows = lane->memory.ledger.row_count;
     mark_rows(lane, journal_durable(lane->journal));
     publish_state(lane, SHM_JOURNAL_WORKING);
+    if (journal_has_failed(lane->journal)) /* meanwhile */
+        publish_state(lane, SHM_JOURNAL_FAILED);
 }
 
 void lane_journal_close(struct lane *lane)
@@ -314,7 +323,7 @@ bool lane_journal_has_news(const struct lane *lane)
         return false;
     return journal_durable(lane->journal) != lane->published_durable ||
            (journal_has_failed(lane->journal) && published_state(lane) == SHM_JOURNAL_WORKING) ||
-           journal_wants_carry(lane->journal);
+           (journal_wants_carry(lane->journal) && !journal_is_behind(lane->journal));
 }
 
 static void image_of(void *context, uint32_t slot, struct journal_payment *payment)
@@ -339,6 +348,12 @@ bool lane_journal_turn(struct lane *lane)
         journal_carry(lane->journal, image_of, &lane->memory.payments);
     }
     return send_held(lane, durable);
+}
+
+void lane_journal_commit(struct lane *lane)
+{
+    if (is_sync(lane))
+        journal_commit_now(lane->journal);
 }
 
 void lane_journal_kick(struct lane *lane)

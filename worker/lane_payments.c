@@ -384,6 +384,7 @@ bool lane_purge_if_due(struct lane *lane)
         CRASH_POINT_IF(before != PAYMENT_FREE, purge_record_visited);
     }
     CRASH_POINT(purge_records_visited);
+    lane_journal_commit(lane);
     /* Partner: shm_ledger_sum's acquire of purge_applied sees first_row. */
     atomic_store_explicit(&control->purge_applied, wanted, memory_order_release);
     CRASH_POINT(purge_done);

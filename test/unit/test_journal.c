@@ -375,6 +375,30 @@ static void digests_take_the_place_of_segments(void **state)
     assert_all_is_there(f, 61);
 }
 
+/* Whoever starts from it has to ask for every id: by the digest, when the record is long gone. */
+static void that_its_end_may_be_missing_is_told_for_ever(void **state)
+{
+    struct journal_fixture *f = *state;
+    struct journal_fold fold;
+    struct journal_end end;
+    f->settings.bytes_max = 12000; /* digests are merged, too */
+    struct journal *journal = journal_fixture_open(f);
+    struct journal_payment opened = {.flags = JOURNAL_MAY_MISS};
+    journal_append(journal, JOURNAL_OPENED, &opened, JOURNAL_NO_SLOT);
+    for (unsigned i = 0; i < 300; i++) {
+        journal_fixture_whole(journal, i, i);
+        if (i % 5 == 0)
+            keep_all(journal);
+    }
+    opened = (struct journal_payment){.row = 300};
+    journal_append(journal, JOURNAL_OPENED, &opened, JOURNAL_NO_SLOT);
+    journal_close(journal);
+    assert_false(journal_fixture_has(f, true, 0));
+    assert_int_equal(journal_fixture_fold(f, &fold, &end), STATUS_OK);
+    assert_true(fold.may_miss);
+    journal_fold_end(&fold);
+}
+
 static void a_digest_of_a_segment_that_was_not_removed_counts_once(void **state)
 {
     struct journal_fixture *f = *state;
@@ -655,6 +679,30 @@ static void a_journal_whose_end_cannot_be_synced_is_not_opened(void **state)
                      STATUS_SYSTEM);
 }
 
+static struct journal *noted;
+static bool was_known;
+
+static void note_failure(void *context)
+{
+    (void)context;
+    was_known = journal_has_failed(noted);
+}
+
+/* The lane goes on without it as soon as it is known to have failed: a successor must find it
+ * noted. */
+static void that_it_failed_is_noted_before_it_is_known(void **state)
+{
+    struct journal_fixture *f = *state;
+    f->settings.failed = note_failure;
+    noted = journal_fixture_open(f);
+    was_known = true;
+    atomic_store(&f->failing.write, EIO);
+    assert_int_equal(journal_fixture_append(noted, JOURNAL_ACCEPTED, 1, PAYMENT_QUEUED, 0), 0);
+    assert_false(was_known);
+    assert_true(journal_has_failed(noted));
+    journal_close(noted);
+}
+
 /* ------------------------------------------------------------------ threads */
 
 static bool becomes_durable(struct journal *journal, uint64_t sequence)
@@ -792,6 +840,8 @@ int main(void)
         JOURNAL_FIXTURE_TEST(a_short_segment_is_damage),
         JOURNAL_FIXTURE_TEST(digests_take_the_place_of_segments),
         JOURNAL_FIXTURE_TEST(a_digest_of_a_segment_that_was_not_removed_counts_once),
+        JOURNAL_FIXTURE_TEST(that_its_end_may_be_missing_is_told_for_ever),
+        JOURNAL_FIXTURE_TEST(that_it_failed_is_noted_before_it_is_known),
         JOURNAL_FIXTURE_TEST(the_bound_is_kept_by_forgetting_the_oldest_ids),
         JOURNAL_FIXTURE_TEST(the_ids_of_the_beginning_are_forgotten_too),
         JOURNAL_FIXTURE_TEST(ids_are_forgotten_beside_rows_that_are_too_many),

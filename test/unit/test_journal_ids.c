@@ -95,9 +95,23 @@ static void what_is_forgotten_goes_in_the_order_of_acceptance(void **state)
     journal_ids_destroy(ids);
 }
 
+static void given_up_they_take_no_more_memory(void **state)
+{
+    (void)state;
+    struct journal_ids *ids = journal_ids_create(1 << 20, &(struct uuid){.hi = 1});
+    assert_non_null(ids);
+    journal_ids_give_up(ids);
+    for (uint64_t i = 0; i < 10000; i++)
+        journal_ids_add(ids, &(struct uuid){.hi = i, .lo = i});
+    assert_int_equal(journal_ids_bytes(ids), 0);
+    assert_true(journal_ids_may_know(ids, &(struct uuid){.hi = 7, .lo = 8}));
+    journal_ids_destroy(ids);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(given_up_they_take_no_more_memory),
         cmocka_unit_test(nothing_is_certain_before_all_is_loaded),
         cmocka_unit_test(each_id_is_known_and_hardly_another),
         cmocka_unit_test(what_is_forgotten_goes_in_the_order_of_acceptance),

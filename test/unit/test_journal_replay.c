@@ -297,6 +297,9 @@ static void so_does_what_came_back(void **state)
         lose_region(f);
     }
     assert_int_equal(create(f, &geometry, SHM_DURABILITY_SYNC, &replay), STATUS_OK);
+    /* And once more before any lane has an owner. */
+    assert_int_equal(shm_region_remove(f->shm->name, true, &f->why), STATUS_OK);
+    assert_int_equal(create(f, &geometry, SHM_DURABILITY_SYNC, &replay), STATUS_OK);
     take_over(f);
     assert_int_equal(f->region.origin, SHM_ORIGIN_JOURNAL_ASYNC);
     assert_lives_on(f, before);
@@ -321,16 +324,28 @@ static void a_purge_that_one_lane_had_not_applied_is_applied(void **state)
         assert_true(remembers(f, i));
 }
 
+/* Accepted and settled while its lane has no journal. */
+static unsigned settle_untold(struct fixture *f, unsigned lane)
+{
+    unsigned number = 300;
+    while (lane_of(f, number)->number != lane)
+        number++;
+    settle(f, number);
+    return number;
+}
+
 static void a_journal_is_begun_anew_from_a_living_region(void **state)
 {
     struct fixture *f = *state;
     struct journal_replay replay;
     struct shm_geometry geometry = shm_fixture_geometry();
+    unsigned untold[2];
     struct shm_totals before = live(f);
     for (unsigned lane = 0; lane < 2; lane++) {
         char directory[JOURNAL_PATH_SIZE], command[JOURNAL_PATH_SIZE + 96];
         journal_close(f->lanes[lane].journal);
         f->lanes[lane].journal = NULL;
+        untold[lane] = settle_untold(f, lane);
         journal_state_lane_path(directory, f->state, 1, lane);
         /* A disk that has lost a page of the first segment: not even its head is whole. */
         snprintf(command, sizeof command,
@@ -351,8 +366,39 @@ static void a_journal_is_begun_anew_from_a_living_region(void **state)
     assert_int_equal(create(f, &geometry, SHM_DURABILITY_SYNC, &replay), STATUS_OK);
     take_over(f);
     assert_same_totals(totals(f), before);
-    assert_int_equal(replay.rows, 101);
+    assert_int_equal(replay.rows, 103);
+    for (unsigned lane = 0; lane < 2; lane++)
+        assert_true(remembers(f, untold[lane]));
     assert_int_equal(replay.queued + replay.sent, 20);
+}
+
+static int refuse_to_remove(void *context, const char *path)
+{
+    (void)context, (void)path;
+    return -1;
+}
+
+/* It has its name no more when the first file of it goes: a torn one is nobody's. */
+static void the_highest_of_many_generations_goes_whole(void **state)
+{
+    struct fixture *f = *state;
+    char command[256];
+    uint64_t generation;
+    unsigned lanes;
+    snprintf(command, sizeof command,
+             "cd %s && for n in 0 1 2 3 4 5 6 7 8 9 a b c d e f; do mkdir -p "
+             "journal-000000000000001$n/lane-0 journal-000000000000002$n.new/lane-0; done",
+             f->state);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(journal_state_find(&journal_disk_real, f->state, &generation, &lanes, &f->why),
+                     STATUS_OK);
+    assert_int_equal(generation, 0x1f);
+    struct journal_disk disk = journal_disk_real;
+    disk.remove_directory = refuse_to_remove; /* as if killed in the middle */
+    journal_state_remove(&disk, f->state, generation);
+    assert_int_equal(journal_state_find(&journal_disk_real, f->state, &generation, &lanes, &f->why),
+                     STATUS_OK);
+    assert_int_equal(generation, 0x1e);
 }
 
 static void a_region_that_is_too_small_is_refused(void **state)
@@ -489,6 +535,7 @@ int main(void)
         TEST(a_purge_that_one_lane_had_not_applied_is_applied),
         TEST(a_journal_is_begun_anew_from_a_living_region),
         TEST(a_region_that_is_too_small_is_refused),
+        TEST(the_highest_of_many_generations_goes_whole),
         TEST(a_ledger_goes_on_from_its_files_and_the_journal),
         TEST(the_youngest_generation_counts),
         TEST(a_lane_that_is_missing_is_damage),

@@ -505,6 +505,8 @@ static void in_sync_a_known_payment_waits_for_what_was_written(void **state)
     atomic_store(&control->journal.written, 9); /* of others */
     atomic_store(&control->journal.durable, 7);
     assert_int_equal(look(&intake, &receipt), PAYMENT_INTAKE_DURABLE);
+    atomic_store(&control->journal.state, SHM_JOURNAL_FAILED); /* or of none, from now on */
+    assert_int_equal(look(&intake, &receipt), PAYMENT_INTAKE_NEVER_KNOWN);
     payment_intake_close(&intake);
 }
 
