@@ -92,7 +92,7 @@ help:
 	@echo 'make race           explore every interleaving on the shared memory; race-deep: larger bounds'
 	@echo 'make hammer         all parties of a lane at once, killed and stopped, SECONDS=60'
 	@echo 'make race-tsan      the same as threads under the thread sanitizer, SECONDS=60'
-	@echo 'make power-cuts     cut the power of a small gateway a hundred thousand times'
+	@echo 'make power-cuts     cut the power of a small gateway about a million times'
 	@echo 'make asan           the unit tests under the address and undefined-behaviour sanitizers'
 	@echo 'make tsan           the unit tests under the thread sanitizer'
 	@echo 'make asan-cluster   the cluster plays under the first two (PLAYS=... for some of them)'

@@ -55,6 +55,10 @@ latency() {
     grep '^{' "$dir/handover.log"
 }
 
+both_were_asked() {
+    [ "$(counter health.default.report_age)" -ge 0 ] && [ "$(counter health.fallback.report_age)" -ge 0 ]
+}
+
 idle() {
     local port name before began ns ms everybody='nginx api0 api1 worker0 worker1' line=''
     port=$(free_ports 1)
@@ -66,8 +70,8 @@ idle() {
     for name in api0 api1; do api_ready $name; done
     lanes_ready 2
     nginx_start nginx "$port" "$dir/api0.sock" "$dir/api1.sock"
-    # What starting leaves to be done is done, and both processors have been asked for their health.
-    sleep 6
+    # The last that starting leaves to be done.
+    eventually 20 both_were_asked || give_up 'the processors were not asked for their health'
     for name in $everybody all; do
         # shellcheck disable=SC2086
         [ $name = all ] && eval "before_$name=\$(cpu_ns $everybody)" || eval "before_$name=\$(cpu_ns $name)"

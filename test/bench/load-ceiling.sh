@@ -38,7 +38,10 @@ bare_start() {
     $server_on build/bare --listen 127.0.0.1:0 --unix "$play_dir/$name.sock" "$@" >"$play_dir/$name" &
     bare=$!
     pids="$pids $bare"
-    until grep -q ready "$play_dir/$name"; do sleep 0.02; done
+    until grep -q ready "$play_dir/$name"; do
+        kill -0 "$bare" || exit 1
+        sleep 0.02
+    done
     port=$(sed -n 's/.*port //p' "$play_dir/$name")
 }
 

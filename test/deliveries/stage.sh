@@ -36,10 +36,6 @@ give_up() {
     exit 1
 }
 
-has_ended() {
-    [ ! -d "/proc/$1" ]
-}
-
 # --- what a play of each engine defines -------------------------------------------------------
 #   net                    the words before a command that run it where the gateway's ports are
 #   ctl VERB...            payringctl beside the gateway

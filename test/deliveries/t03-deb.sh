@@ -10,9 +10,7 @@ ok 'make deb'                        eval "$(readme 'make deb')"
 note "make deb: $(($(now_ms) - begin_ms)) ms"
 package=$(ls build/deb/payring_*_amd64.deb)
 version=$(dpkg-deb -f "$package" Version)
-lintian --allow-root "build/deb/payring_${version}_amd64.changes" >"$play_dir/lintian" 2>&1
-is 'lintian finds no errors'         "$(grep '^E:' "$play_dir/lintian")" ''
-ok 'lintian ran'                     grep -q '^W: payring' "$play_dir/lintian"
+ok 'lintian finds no errors'         eval 'lintian --allow-root --fail-on error "build/deb/payring_${version}_amd64.changes" >"$play_dir/lintian" 2>&1'
 
 # The next version: the same programs under a higher number, through the same maintainer scripts.
 dpkg-deb -R "$package" "$play_dir/next"
@@ -105,13 +103,12 @@ ok 'and leaves the region'           root_sh 'test -e /dev/shm/payring'
 ok 'and the journal'                 root_sh 'ls -d /var/lib/payring/journal-*'
 ok 'but no settings'                 root_sh '! test -e /etc/payring/payring.conf'
 ok 'both are well'                   both_fail false
-root_sh 'rm -f /etc/nginx/modules-enabled/90-payring.conf && mkdir -p /etc/payring'
+root_sh 'mkdir -p /etc/payring'
 cp "$play_dir/payring.conf" "$play_dir/root/etc/payring/payring.conf"
 ok 'installed again'                 apt "$install -o Dpkg::Options::=--force-confold"
 root_sh "$(readme 'ln -s /etc/payring'); systemctl restart nginx"
 ok 'the payment is settled'          eventually 60 is_settled "$left"
 ok 'the books agree'                 books_agree_within 30
-root_sh 'rm /etc/nginx/modules-enabled/90-payring.conf'
 ok 'purged with everything settled'  apt 'apt-get -q -y purge payring'
 ok 'without a word of payments'      not grep -q 'payments' "$play_dir/root/said"
 is 'nothing of it is left'           "$(root_sh 'ls -d /dev/shm/payring* /etc/payring /var/lib/payring /run/payring /usr/bin/payring* \

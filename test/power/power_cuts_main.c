@@ -215,8 +215,9 @@ static bool try_mode(struct life life, unsigned lives, const char *what)
     struct tally tally = {0};
     for (unsigned i = 0; i < lives; i++, life.seed++)
         live(&life, 8, &tally);
-    report(tally.broken == 0 && tally.cuts >= 200, what, &tally);
-    return tally.broken == 0;
+    bool well = tally.broken == 0 && tally.cuts >= 200;
+    report(well, what, &tally);
+    return well;
 }
 
 static bool try_modes(uint64_t seed, unsigned lives)

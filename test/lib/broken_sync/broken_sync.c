@@ -1,8 +1,8 @@
 /* A disk whose syncs fail, for plays: LD_PRELOAD=build/broken-sync.so BROKEN_SYNC=FILE.
  *
- * While FILE exists, each fdatasync fails with EIO, and the path of what was to be synced is a line
- * more in FILE.log. Whoever asks the same file for a second sync after a failed one stands there
- * twice. */
+ * While FILE exists, each fdatasync fails with EIO. The path of what was to be synced is a line
+ * more in FILE.log then, and from the first failure on: whoever asks the same file for a second
+ * sync after a failed one stands there twice, also when FILE is gone. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,11 +10,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static void note(const char *broken, int fd)
+static void note(const char *log, int fd)
 {
-    char link[64], log[512], line[512];
+    char link[64], line[512];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    snprintf(log, sizeof log, "%s.log", broken);
     ssize_t length = readlink(link, line, sizeof line - 1);
     if (length < 0)
         abort();
@@ -28,9 +27,15 @@ static void note(const char *broken, int fd)
 int fdatasync(int fd)
 {
     const char *broken = getenv("BROKEN_SYNC");
-    if (!broken || access(broken, F_OK) != 0)
+    char log[512];
+    if (!broken)
         return (int)syscall(SYS_fdatasync, fd);
-    note(broken, fd);
+    snprintf(log, sizeof log, "%s.log", broken);
+    int fails = access(broken, F_OK) == 0;
+    if (fails || access(log, F_OK) == 0)
+        note(log, fd);
+    if (!fails)
+        return (int)syscall(SYS_fdatasync, fd);
     errno = EIO;
     return -1;
 }
