@@ -8,6 +8,7 @@ enum {
     DIP_ANSWERS_LEAST = 4,
     DRAIN_GRACE_US = 50000,     /* on top of twice the mean latency */
     MEASURE_LATENCIES = 4,      /* two in flight give the least number of answers in two */
+    ROUNDS_OVER_PATIENT = 3,    /* a stall of the machine lasts a round or two, a queue stays */
     ROUNDS_OVER_SUSPICIOUS = 8, /* halving the surplus so often removes any queue of ours */
     LATENCIES_BETWEEN_DIPS = 32,
     DOUBLING_PART = 5, /* doubling goes on until a fifth waits: a handful of samples is noisy */
@@ -148,8 +149,10 @@ static void shrink(struct concurrency_limit *limit, int64_t surplus, int64_t now
         enter_dip(limit, now_us, CONCURRENCY_SLOW_START);
         return;
     }
+    bool patient = limit->phase == CONCURRENCY_STEADY && limit->rounds_over < ROUNDS_OVER_PATIENT;
     limit->phase = CONCURRENCY_STEADY;
-    set_limit(limit, limit->limit - (surplus - CONCURRENCY_LIMIT_WAITING_LOW) / 2);
+    if (!patient)
+        set_limit(limit, limit->limit - (surplus - CONCURRENCY_LIMIT_WAITING_LOW) / 2);
 }
 
 /* A round's mean may lower the base, clearly; only little in flight may raise it. */

@@ -15,10 +15,11 @@
  * Settling level of a lane that always has payments to send:
  *
  *     limit = work + w, where work = (capacity / lanes) x (1 + delay / service time)
- *     w = 2..6, or what that work settles in 1 ms, or an eighth of it, whichever is most
+ *     w = 2..6, or what that work settles in 3 ms, or an eighth of it, whichever is most
  *
- * so capacity + 2..6 for one lane without delay up to a capacity of 48. Lanes that share a
- * processor keep 2..6 waiting each: together they settle at capacity + lanes x (2..6).
+ * so capacity + 2..6 for one lane without delay up to 2,000 payments a second and a capacity of 48.
+ * Lanes that share a processor keep 2..6 waiting each: together they settle at capacity + lanes x
+ * (2..6), or what the processor settles in 3 ms and a growth step of each.
  *
  * Base latency is what answers take when little is in flight. It is measured, never guessed, in
  * dips: the limit falls to an eighth, the crowd drains, a few answers are timed. A dip comes every
@@ -54,9 +55,11 @@
  * band is wider than a growth step at limits below 64, so that the limit comes to rest in it. */
 #define CONCURRENCY_LIMIT_WAITING_LOW  2
 #define CONCURRENCY_LIMIT_WAITING_HIGH 6
-/* Waits up to this are no queue: throttling would save nobody anything, and two cores shared by a
- * whole cluster make half a millisecond of noise. */
-#define CONCURRENCY_LIMIT_TOLERANCE_US 1000
+/* Waits up to this are no queue: throttling would save nobody anything. Two cores that a cluster,
+ * its load and the machine's neighbours share stall answers that long all the time, and a lane that
+ * takes it for a queue sends in small batches, which cost more each (docs/PERFORMANCE.md, settle
+ * path). */
+#define CONCURRENCY_LIMIT_TOLERANCE_US 3000
 /* Nor are waits up to this part of the base: what a dozen samples cannot tell from noise of 30 %.
  */
 #define CONCURRENCY_LIMIT_TOLERANCE_PART 8

@@ -85,11 +85,18 @@ static void watch_ledger(struct lane *lane)
     lane->ledger_warned = warned;
 }
 
+static void note_own_time(struct lane *lane, int64_t begin_us)
+{
+    int64_t turn_us = clock_monotonic_us() - begin_us;
+    for (unsigned p = 0; p < SHM_PROCESSORS; p++)
+        processor_view_took(&lane->views[p], turn_us);
+}
+
 /* One turn: a purge, what has come, what is new, what a person wants, what may go. */
 static void turn(struct lane *lane)
 {
     bool sent = false;
-    lane->now_us = clock_monotonic_us();
+    int64_t begin_us = lane->now_us = clock_monotonic_us();
     /* First: what a reply settles from here on is after the purge. */
     bool busy = lane_purge_if_due(lane);
     if (busy && lane->filer)
@@ -102,6 +109,7 @@ static void turn(struct lane *lane)
     int64_t look_again_us = lane_dispatch(lane, &sent);
     lane_journal_kick(lane);
     beat(lane);
+    note_own_time(lane, begin_us);
     if (!busy && !sent)
         rest(lane, look_again_us);
 }

@@ -30,6 +30,13 @@ static void learn_latency(struct processor_view *view, int64_t sent_us, int64_t 
     view->latency_at_us = now_us;
 }
 
+/* When it would have been sent, had neither it nor its answer waited for us. */
+static int64_t without_own_time(const struct processor_view *view, int64_t sent_us, int64_t now_us)
+{
+    int64_t own_us = 2 * view->own_us, latency_us = now_us - sent_us;
+    return own_us < latency_us ? sent_us + own_us : sent_us + latency_us / 2;
+}
+
 static int64_t expected_latency(const struct processor_view *view, int64_t now_us)
 {
     bool silence = now_us - view->latency_at_us > PROCESSOR_VIEW_SILENCE_US;
@@ -95,7 +102,8 @@ static void succeeded(struct processor_view *view, int64_t sent_us, int64_t now_
     judge(view, now_us);
     if (old_news)
         return;
-    concurrency_limit_answered(&view->limit, sent_us, now_us, view->in_flight - view->overtaken);
+    concurrency_limit_answered(&view->limit, without_own_time(view, sent_us, now_us), now_us,
+                               view->in_flight - view->overtaken);
     overtake(view, sent_us);
 }
 
@@ -103,6 +111,11 @@ static void failed(struct processor_view *view, int64_t now_us)
 {
     view->failed_us = view->broken_us = now_us;
     judge(view, now_us);
+}
+
+void processor_view_took(struct processor_view *view, int64_t turn_us)
+{
+    view->own_us = turn_us;
 }
 
 void processor_view_answered(struct processor_view *view, enum processor_answer answer,

@@ -90,6 +90,7 @@ struct processor_view {
     int64_t probed_us;        /* our last probe's end */
     int64_t others_probing_since_us;
     int64_t busy_until_us;
+    int64_t own_us;     /* processor_view_took */
     int64_t latency_us; /* moving average, weight 1/8 */
     int64_t latency_at_us;
     struct processor_report report;
@@ -101,6 +102,10 @@ void processor_view_init(struct processor_view *view, int in_flight_max, int64_t
 
 /* A payment (not a look-up) goes out now; to a failing processor it is the probe. */
 void processor_view_sent(struct processor_view *view, int64_t now_us);
+
+/* How long the lane's own last turn took. A request waits for its turn to be sent, and its answer
+ * for one to be read: that is no work of the processor, and no queue over there. */
+void processor_view_took(struct processor_view *view, int64_t turn_us);
 
 /* Its outcome. sent_us is the very time given to processor_view_sent. Exactly one call for each. */
 void processor_view_answered(struct processor_view *view, enum processor_answer answer,

@@ -357,6 +357,34 @@ static void late_answer_of_a_sleeper_is_a_sign_of_life_alone(void **state)
     assert_true(view.latency_us <= latency_us);
 }
 
+/* As many at a time as may be: answered after 10 ms, and after latency_us if they are more than a
+ * few. */
+static int limit_after_turns_of(int64_t turn_us, int64_t latency_us)
+{
+    struct processor_view view = fresh();
+    int64_t now_us = T0;
+    for (int round = 0; round < 200; round++) {
+        int crowd = facts_at(&view, now_us).limit;
+        for (int i = 0; i < crowd; i++)
+            processor_view_sent(&view, now_us);
+        for (int i = 0; i < crowd; i++)
+            processor_view_answered(&view, PROCESSOR_OK, now_us,
+                                    now_us +
+                                        (crowd <= CONCURRENCY_LIMIT_START ? 10 * MS : latency_us));
+        processor_view_took(&view, turn_us);
+        now_us += 20 * MS;
+    }
+    return facts_at(&view, now_us).limit;
+}
+
+static void our_own_turns_are_no_queue_at_the_processor(void **state)
+{
+    (void)state;
+    assert_true(limit_after_turns_of(100, 10 * MS) >= 128);
+    assert_true(limit_after_turns_of(100, 18 * MS) < 32);
+    assert_true(limit_after_turns_of(4 * MS, 18 * MS) >= 128);
+}
+
 static void dislike_of_one_payment_is_no_evidence(void **state)
 {
     (void)state;
@@ -405,6 +433,7 @@ int main(void)
         cmocka_unit_test(time_out_of_an_overtaken_payment_is_no_evidence),
         cmocka_unit_test(late_answer_of_a_sleeper_is_a_sign_of_life_alone),
         cmocka_unit_test(slow_payments_are_not_overtaken_by_their_like),
+        cmocka_unit_test(our_own_turns_are_no_queue_at_the_processor),
         cmocka_unit_test(dislike_of_one_payment_is_no_evidence),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
