@@ -39,10 +39,6 @@ stage() {
     port_of[pair]=${port_of[bare]}
 }
 
-all_is_settled() {
-    "$build/payringctl" show --plain | awk '/^(unsettled|ring\.depth) / { left += $2 } END { exit left > 0 }'
-}
-
 # slice SIDE RATE: its requests and what is said of them, behind those before it.
 slice() {
     [ "$1" != pair ] || start beside "$build/load" --target "unix:$dir/api0.sock" --connections 16 --rate "$2" --seconds 60

@@ -3,93 +3,104 @@
 # bodies (bare-settle), with one lane and with two, to a processor that answers at once, after 1 ms
 # and after 10 ms. Payments a second, and CPU of the process for each.
 #
-#   ROUNDS=5 SECONDS_EACH=3 test/bench/settle-path.sh
+#   ROUNDS=5 SLICES=4 test/bench/settle-path.sh
 #   CASES="1/0 2/10"   only these (LANES/DELAY in ms)
+#
+# In a case both sides have SLICES slices of a second in turns, each after a quarter of one that does
+# not count, so that what the machine's neighbours do meets both. Who has no turn sleeps: everything
+# is settled before the other side begins.
 #
 # Both have at most as many requests in flight in a lane: 32, 64 and 256. The processor is an epoll
 # responder with one answer (build/bare), which takes less CPU than either; its share of a processor
 # is in the figures. It also answers as the fallback, which gets nothing. The worker is fed through
 # the region's rings, by the functions of the API and without HTTP (build/feed), so that 4,096 payments
-# are always unsettled. With one lane the side that is measured has a processor of its own; with two
-# the kernel places all of them.
+# are always unsettled; the feeder runs where the processor does, and its share is in the figures too.
+# With one lane the side that is measured has a processor of its own; with two the kernel places all.
+# shellcheck source=lib/stage.sh
 . "$(dirname "$0")/lib/stage.sh"
 
-seconds=${SECONDS_EACH:-3}
+slices=${SLICES:-4}
 cases=${CASES:-1/0 1/1 1/10 2/0 2/1 2/10}
 declare -A in_flight_max=([0]=32 [1]=64 [10]=256)
+timing=(--warm-ms 250 --seconds 1)
 export PAYRING_API_SLOTS=1 PAYRING_RING_SLOTS=4096 PAYRING_PAYMENT_SLOTS=65536 PAYRING_LEDGER_ROWS=4194304 \
     PAYRING_HORIZON_S=0
 answer='{"message":"payment processed successfully","failing":false,"minResponseTime":0}'
 
-# on LANES side|other: where it runs.
-on() {
-    [ "$1" = 1 ] && [ "$(nproc)" -gt 1 ] || return 0
-    case $2 in
-    side) echo taskset -c 0 ;;
-    other) echo taskset -c 1 ;;
-    esac
-}
-
-processor_start() { # LANES DELAY
+case_start() { # LANES DELAY
     local port
+    side=() other=()
+    [ "$1" != 1 ] || side=("${on_one[@]}") other=("${on_other[@]}")
     port=$(free_ports 1)
     url=http://127.0.0.1:$port
-    # shellcheck disable=SC2046
-    start processor $(on "$1" other) "$build/bare" --listen "127.0.0.1:$port" --status 200 --body "$answer" \
+    start processor "${other[@]}" "$build/bare" --listen "127.0.0.1:$port" --status 200 --body "$answer" \
         --delay-us $(($2 * 1000))
     ready processor says processor ready
-}
-
-# The processor's part of a CPU while $result was made (since $before and $began), into it.
-add_share() {
-    local spent=$(($(cpu_ns processor) - before)) ms=$(($(now_ms) - began))
-    result="${result%\}},\"processor_cpu_share\":$(echo "$spent $ms" | awk '{ printf "%.3f", $1 / 1e6 / $2 }')}"
-}
-
-# Both sides leave what they say in $result.
-bare_side() { # LANES DELAY
-    local before began
-    before=$(cpu_ns processor) began=$(now_ms)
-    # shellcheck disable=SC2046
-    result=$($(on "$1" side) "${BARE_SETTLE:-$build/bare-settle}" --url "$url/payments" --lanes "$1" \
-        --concurrency "${in_flight_max[$2]}" --seconds "$seconds") || give_up "bare-settle $1/$2: $result"
-    add_share
-}
-
-gateway_side() { # LANES DELAY
-    local before began
     export PAYRING_LANES=$1 PAYRING_WORKER_LANES=$1 PAYRING_IN_FLIGHT_MAX=${in_flight_max[$2]} \
         PAYRING_DEFAULT_URL=$url PAYRING_FALLBACK_URL=$url
     region_create
-    # shellcheck disable=SC2046
-    worker_start worker0 $(on "$1" side)
+    worker_start worker0 "${side[@]}"
     lanes_ready "$1"
-    before=$(cpu_ns processor) began=$(now_ms)
-    # shellcheck disable=SC2046
-    result=$($(on "$1" other) "$build/feed" --worker "${pid_of[worker0]}" --seconds "$seconds") ||
-        give_up "feed $1/$2: $result"
-    add_share
-    drop worker0
+}
+
+case_end() {
+    drop worker0 processor
+    rm -f "$dir"/worker*.log "$dir"/*.slices
     region_remove
 }
 
-# Who begins changes from round to round.
-round() {
-    local each lanes delay bare gateway line=''
-    for each in $cases; do
-        lanes=${each%/*} delay=${each#*/}
-        processor_start "$lanes" "$delay"
-        if [ $(($1 % 2)) -eq 0 ]; then
-            bare_side "$lanes" "$delay" && bare=$result
-            gateway_side "$lanes" "$delay" && gateway=$result
-        else
-            gateway_side "$lanes" "$delay" && gateway=$result
-            bare_side "$lanes" "$delay" && bare=$result
-        fi
-        stop processor
-        line="$line,\"lanes${lanes}_ms$delay\":{\"gateway\":$gateway,\"bare\":$bare}"
+# Each prints what it did in a slice.
+bare_slice() { # LANES DELAY
+    "${side[@]}" "$build/bare-settle" --url "$url/payments" --lanes "$1" --concurrency "${in_flight_max[$2]}" "${timing[@]}"
+}
+
+gateway_slice() {
+    "${other[@]}" "$build/feed" --worker "${pid_of[worker0]}" "${timing[@]}" && eventually 20 all_is_settled
+}
+
+slice() { # SIDE LANES DELAY
+    local before began
+    before=$(cpu_ns processor) began=$(now_ms)
+    "$1_slice" "$2" "$3" >"$dir/said" || give_up "$1, $2 lanes, $3 ms: $(cat "$dir/said")"
+    echo "$(cat "$dir/said") $(($(cpu_ns processor) - before)) $(($(now_ms) - began))" >>"$dir/$1.slices"
+}
+
+# figures_of SIDE: of all its slices, as JSON.
+figures_of() {
+    perl -MJSON::PP -ne '
+        my ($said, $processor_ns, $ms) = /^(\{.*\}) (\d+) (\d+)$/ or die;
+        my $of = decode_json($said);
+        $settled += $of->{settled}; $seconds += $of->{seconds}; $busy_s += $of->{cpu_share} * $of->{seconds};
+        $in_flight += $of->{in_flight} // $of->{concurrency} * $of->{lanes};
+        $feeder += $of->{feeder_cpu_share} // 0;
+        $processor += $processor_ns / 1e6 / $ms;
+        END {
+            printf q({"per_s":%.0f,"cpu_us_per_payment":%.3f,"cpu_share":%.3f,"in_flight":%.1f,"processor_cpu_share":%.3f,"feeder_cpu_share":%.3f}),
+                $settled / $seconds, $busy_s * 1e6 / $settled, $busy_s / $seconds, $in_flight / $., $processor / $., $feeder / $.
+        }' "$dir/$1.slices"
+}
+
+# Who begins changes from slice to slice, and from round to round.
+play_case() { # LANES DELAY NUMBER
+    local n turn
+    case_start "$1" "$2"
+    for ((n = 0; n < slices; n++)); do
+        turn='gateway bare'
+        [ $((($3 + n) % 2)) -eq 0 ] || turn='bare gateway'
+        for who in $turn; do slice "$who" "$1" "$2"; done
     done
-    echo "{${line#,}}"
+    printf '"lanes%s_ms%s":{"gateway":%s,"bare":%s}' "$1" "$2" "$(figures_of gateway)" "$(figures_of bare)"
+    case_end
+}
+
+round() { # NUMBER
+    local each comma='{'
+    for each in $cases; do
+        printf '%s' "$comma"
+        play_case "${each%/*}" "${each#*/}" "$1"
+        comma=,
+    done
+    printf '}\n'
 }
 
 play_rounds round
@@ -100,4 +111,4 @@ for each in $cases; do
         --ratio "per_s.$name=$name.gateway.per_s/$name.bare.per_s"
         --bar "cpu.$name<=1.25" --bar "per_s.$name>=0.85")
 done
-say_figures settle-path "${arguments[@]}" --setting "seconds=$seconds"
+say_figures settle-path "${arguments[@]}" --setting "slices=$slices" --setting "cases=$cases"

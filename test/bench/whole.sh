@@ -57,10 +57,6 @@ books_hold() { # what both stand-ins have inserted
     echo "$sum"
 }
 
-all_is_settled() {
-    "$build/payringctl" show --plain | awk '/^(unsettled|ring\.depth) / { left += $2 } END { exit left > 0 }'
-}
-
 # Whatever was accepted, held or not, and nothing else, is in the books in the end.
 nothing_is_lost() {
     eventually 60 all_is_settled || give_up 'not everything accepted was settled within a minute'

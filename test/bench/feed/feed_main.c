@@ -8,8 +8,8 @@
  * always have work and their tables never fill up. A millisecond passes between two looks.
  *
  * With --seconds it says what was settled in that time, after W ms (1000) that do not count, how
- * many POSTs were in flight, and how much CPU the process PID took for it. With --count it ends
- * when so many payments are settled.
+ * many POSTs were in flight, and how much CPU the process PID took for it, and the feeder. With
+ * --count it ends when so many payments are settled.
  *
  * Prints one line of JSON. Status 1: a POST was refused, or its outcome is unknown, or nothing was
  * settled; that is no figure then. */
@@ -137,6 +137,7 @@ static void look(struct feed *feed)
 struct reading {
     uint64_t settled, wrong, in_flight_sum, looks;
     int64_t at_us, cpu_us;
+    int64_t own_cpu_us;
 };
 
 static int64_t worker_cpu_us(const struct feed *feed)
@@ -150,6 +151,13 @@ static int64_t worker_cpu_us(const struct feed *feed)
     return now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000;
 }
 
+static int64_t own_cpu_us(void)
+{
+    struct timespec spent;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &spent);
+    return spent.tv_sec * INT64_C(1000000) + spent.tv_nsec / 1000;
+}
+
 static struct reading read_all(const struct feed *feed)
 {
     return (struct reading){.settled = settled(feed),
@@ -157,7 +165,8 @@ static struct reading read_all(const struct feed *feed)
                             .in_flight_sum = feed->in_flight_sum,
                             .looks = feed->looks,
                             .at_us = clock_monotonic_us(),
-                            .cpu_us = worker_cpu_us(feed)};
+                            .cpu_us = worker_cpu_us(feed),
+                            .own_cpu_us = own_cpu_us()};
 }
 
 static void pass(struct feed *feed, int64_t ms)
@@ -174,11 +183,11 @@ static int report(const struct reading *begin, const struct reading *end)
     double cpu_us = (double)(end->cpu_us - begin->cpu_us);
     printf("{\"seconds\":%.3f,\"settled\":%" PRIu64
            ",\"per_s\":%.0f,\"cpu_us_per_payment\":%.3f,\"cpu_share\":%.3f,\"in_flight\":%.1f,"
-           "\"failed\":%" PRIu64 "}\n",
+           "\"feeder_cpu_share\":%.3f,\"failed\":%" PRIu64 "}\n",
            seconds, count, (double)count / seconds, count ? cpu_us / (double)count : 0.0,
            cpu_us * 1e-6 / seconds,
            looks ? (double)(end->in_flight_sum - begin->in_flight_sum) / (double)looks : 0.0,
-           end->wrong);
+           (double)(end->own_cpu_us - begin->own_cpu_us) * 1e-6 / seconds, end->wrong);
     return count > 0 && end->wrong == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 

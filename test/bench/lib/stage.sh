@@ -90,6 +90,18 @@ says() { # NAME WORD: in its log
     grep -q "$2" "$dir/$1.log"
 }
 
+# --- processors of the machine ---------------------------------------------------------------
+
+# Two that this script may use, for two sides that must not get in each other's way: prefixes of a
+# command, or nothing where there is only one.
+on_one=() on_other=()
+two_cpus() {
+    # shellcheck disable=SC2046
+    set -- $(taskset -cp $$ | sed 's/.*: //' | perl -ne 'print join " ", map { /(\d+)-(\d+)/ ? $1 .. $2 : $_ } split /,/')
+    [ $# -lt 2 ] || on_one=(taskset -c "$1") on_other=(taskset -c "$2")
+}
+two_cpus
+
 # --- the gateway ----------------------------------------------------------------------------
 
 # region_create: $PAYRING_REGION, of the PAYRING_* settings; it goes with the script at the latest.
@@ -184,6 +196,11 @@ gateway_drop() {
     region_remove
 }
 
+# Nothing accepted waits any more.
+all_is_settled() {
+    "$build/payringctl" show --plain | awk '/^(unsettled|ring\.depth) / { left += $2 } END { exit left > 0 }'
+}
+
 # nginx_start NAME PORT SOCKET...: the balancer that the gateway is delivered with.
 nginx_start() {
     local name=$1 port=$2
@@ -245,14 +262,26 @@ play_parts() {
     echo "{${line#,}}"
 }
 
+# Of which commit a round is, and with which settings of the benchmark: rounds of another one are not added to.
+round_is_of() {
+    git rev-parse HEAD
+    git diff HEAD | cksum
+    env | grep -E '^(SLICES|SLICE_S|CASES|RATES|CONNECTIONS|PARTS|SIZES|WINDOWS|ROWS_FIRST|ROWS_MOST|FIRST_RATE|BEYOND|BEYOND_S|PROBE_S|SECONDS_EACH|IDLE_SECONDS|TEST_SECONDS)=' | sort
+}
+
 # play_rounds FUNCTION: it prints a round's line of JSON. Its number counts on from the rounds that are
 # kept already, so that whose turn is first changes from call to call too.
 play_rounds() {
-    local round=1 kept=0
-    [ ! -f "$rounds_file" ] || kept=$(wc -l <"$rounds_file")
+    local round=1 kept=0 of
+    of=$(round_is_of 2>/dev/null | tr '\n\t"\\' ' ')
+    if [ -f "$rounds_file" ]; then
+        kept=$(wc -l <"$rounds_file")
+        [ "$kept" = "$(grep -cF "{\"of\":\"$of\"," "$rounds_file")" ] ||
+            give_up "$rounds_file has rounds of another commit or with other settings"
+    fi
     while [ "$round" -le "$rounds" ]; do
         "$1" $((kept + round)) >"$dir/round" || give_up "round $round did not work"
-        cat "$dir/round" >>"$rounds_file" || exit 2
+        sed "s|^{|{\"of\":\"$of\",|" "$dir/round" >>"$rounds_file" || exit 2
         echo "$bench: round $round of $rounds: $(cat "$dir/round")" >&2
         round=$((round + 1))
     done
