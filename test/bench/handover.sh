@@ -32,19 +32,14 @@ ring() {
 }
 
 latency() {
-    local port own='' other='' status
+    local port status
     port=$(free_ports 1)
-    if [ "$(nproc)" -gt 1 ]; then
-        own='taskset -c 1' other='taskset -c 0'
-    fi
     export PAYRING_API_SLOTS=1 PAYRING_LANES=1 PAYRING_LEDGER_ROWS=1048576
     region_create
-    # shellcheck disable=SC2086
-    start handover $other "$build/bench-handover" --listen "$port" --idle 1000 --rate 1000 --rate 5000
+    start handover "${on_one[@]}" "$build/bench-handover" --listen "$port" --idle 1000 --rate 1000 --rate 5000
     ready handover says handover ready
     export PAYRING_DEFAULT_URL=http://127.0.0.1:$port PAYRING_FALLBACK_URL=http://127.0.0.1:$port
-    # shellcheck disable=SC2086
-    worker_start worker0 $own
+    worker_start worker0 "${on_other[@]}"
     wait "${pid_of[handover]}"
     status=$?
     unset "pid_of[handover]"

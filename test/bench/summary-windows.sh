@@ -16,16 +16,12 @@
 sizes=${SIZES:-1000 100000 10000000 100000000}
 windows=${WINDOWS:-2000}
 declare -A words_to=() answers_of=()
-asker='' apis=''
-if [ "$(nproc)" -gt 1 ]; then
-    asker='taskset -c 0' apis='taskset -c 1'
-fi
 
 serve() { # ROWS
     mkfifo "$dir/words.$1" "$dir/answers.$1" || give_up 'no FIFO'
     exec {words_to[$1]}<>"$dir/words.$1" {answers_of[$1]}<>"$dir/answers.$1"
-    # shellcheck disable=SC2016,SC2086
-    start "rows$1" $asker env PAYRING_REGION="$PAYRING_REGION.$1" words="$dir/words.$1" answers="$dir/answers.$1" \
+    # shellcheck disable=SC2016
+    start "rows$1" "${on_one[@]}" env PAYRING_REGION="$PAYRING_REGION.$1" words="$dir/words.$1" answers="$dir/answers.$1" \
         sh -c 'exec "$@" <"$words" >"$answers"' sh \
         "$build/bench-summary" --serve --rows "$1" --windows "$windows" --appending 20000
 }
@@ -44,8 +40,7 @@ begin() {
     for rows in $sizes; do
         read -r -t 150 line <&"${answers_of[$rows]}" && [ "$line" = ready ] ||
             give_up "$rows rows: $line $(tail -n 3 "$dir/rows$rows.log")"
-        # shellcheck disable=SC2086
-        start "api$rows" $apis env PAYRING_REGION="$PAYRING_REGION.$rows" PAYRING_API_SOCKET="$dir/api$rows.sock" \
+        start "api$rows" "${on_other[@]}" env PAYRING_REGION="$PAYRING_REGION.$rows" PAYRING_API_SOCKET="$dir/api$rows.sock" \
             "$build/payring-api"
         ready "api$rows" answers 200 --unix-socket "$dir/api$rows.sock" http://payring/payments-summary
     done
@@ -67,7 +62,7 @@ round() {
         ask "$rows" append
         both "$rows"
         ask "$rows" still
-        line="$line,\"rows$rows\":{\"still\":$still,\"appending\":$result}"
+        line="$line,\"rows$rows\":{\"still\":$still,\"appending\":${result%\}},\"rate\":$answer}}"
     done
     echo "{${line#,}}"
 }
@@ -84,4 +79,5 @@ for way in still appending; do
 done
 say_figures summary-windows "${arguments[@]}" --setting "windows=$windows" \
     --bar "rows$most.still.library.median_us<=20" --bar "rows$most.appending.library.median_us<=20" \
+    --bar "every rows$most.appending.rate.appended_per_s>=19000" \
     --bar "http.still.rows$most<=1.5" --bar "http.appending.rows$most<=1.5"

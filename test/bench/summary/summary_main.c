@@ -12,8 +12,8 @@
  * With --serve it says "ready" instead, gives the API slot back and waits for words on its standard
  * input, each answered by one line of JSON: `library` and `http PATH` measure so many windows, in
  * the call and as GET /payments-summary on the unix socket of an API of the region; `append` and
- * `still` begin and end the appending. The region is PAYRING_REGION then, and somebody else removes
- * it. */
+ * `still` begin and end the appending, the second with the rate that was reached. The region is
+ * PAYRING_REGION then, and somebody else removes it. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <getopt.h>
@@ -57,6 +57,7 @@ struct bench {
     uint64_t random, made;
     atomic_bool done;
     bool appends;
+    double appended_per_s; /* of the last appender, when it has ended */
     pthread_t appender;
 };
 
@@ -261,6 +262,7 @@ static void *append(void *context)
             make_row(bench);
         nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
     }
+    bench->appended_per_s = (double)(bench->made - begin) / ((double)(now_ns() - begin_ns) * 1e-9);
     return NULL;
 }
 
@@ -402,20 +404,27 @@ static void end_appending(struct bench *bench)
     bench->appends = false;
 }
 
-/* The word is one of those in the head. */
-static struct times obey(struct bench *bench, const char *word)
+static void tell(struct times times)
 {
-    if (strcmp(word, "library") == 0)
-        return measure(bench, bench->options.windows);
-    if (strncmp(word, "http ", 5) == 0)
-        return measure_http(bench, word + 5);
-    if (strcmp(word, "append") == 0)
+    printf("{\"median_us\":%.2f,\"p99_us\":%.2f}\n", times.median_us, times.p99_us);
+}
+
+/* The word is one of those in the head. */
+static void obey(struct bench *bench, const char *word)
+{
+    if (strcmp(word, "library") == 0) {
+        tell(measure(bench, bench->options.windows));
+    } else if (strncmp(word, "http ", 5) == 0) {
+        tell(measure_http(bench, word + 5));
+    } else if (strcmp(word, "append") == 0) {
         begin_appending(bench);
-    else if (strcmp(word, "still") == 0)
+        puts("{}");
+    } else if (strcmp(word, "still") == 0) {
         end_appending(bench);
-    else
+        printf("{\"appended_per_s\":%.0f}\n", bench->appended_per_s);
+    } else {
         give_up(word, &(struct explain){"is no word that is known"});
-    return (struct times){0, 0};
+    }
 }
 
 static void serve(struct bench *bench)
@@ -431,8 +440,7 @@ static void serve(struct bench *bench)
     fflush(stdout);
     while (fgets(word, sizeof word, stdin)) {
         word[strcspn(word, "\n")] = '\0';
-        struct times times = obey(bench, word);
-        printf("{\"median_us\":%.2f,\"p99_us\":%.2f}\n", times.median_us, times.p99_us);
+        obey(bench, word);
         fflush(stdout);
     }
 }
