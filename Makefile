@@ -149,7 +149,8 @@ bench_settle  := settle-path
 bench_handover := handover
 bench_summary-windows := summary-windows
 bench_memory  := memory
-BENCHES := accept latency whole settle handover summary-windows memory
+bench_growth  := growth
+BENCHES := accept latency whole settle handover summary-windows memory growth
 .PHONY: bench $(addprefix bench-,$(BENCHES))
 $(addprefix bench-,$(BENCHES)): bench-%: programs tools
 	@exec test/bench/$(bench_$*).sh
