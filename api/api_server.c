@@ -297,7 +297,8 @@ static bool is_old(const h2o_req_t *req)
     const struct connection *connection =
         req->conn->callbacks->get_socket(req->conn)->on_close.data;
 
-    return connection->old_at_ms != INT64_MAX && clock_monotonic_ms() >= connection->old_at_ms;
+    /* The time of the last turn: a connection may grow old a turn later. */
+    return connection->door->server->now_ms >= connection->old_at_ms;
 }
 
 static int on_request(h2o_handler_t *super, h2o_req_t *req)
