@@ -19,6 +19,9 @@
 /* With a full table only replies help, and the ids' age (horizon): look now and then. */
 #define SLEEP_FULL_MS 50
 
+/* The same of a lane that waits for its last answers: its time may be over sooner. */
+#define FINISHING_SLEEP_MAX_MS 100
+
 /* Heartbeats are for people. */
 #define BEAT_MS 1000
 
@@ -35,16 +38,22 @@ static void beat(struct lane *lane)
     shm_presence_beat(&lane->memory.control->presence);
 }
 
-static bool has_news(struct lane *lane)
+/* Something to take in, or the disk has got on. */
+static bool has_arrivals(struct lane *lane)
 {
     struct shm_ring_entry entry;
-    if (is_stopping(lane) || lane_purge_is_due(lane) || lane_decision_is_due(lane) ||
-        lane_journal_has_news(lane))
+    if (lane_journal_has_news(lane))
         return true;
     for (unsigned api = 0; !lane->full && api < lane->region->geometry.api_slots; api++)
         if (shm_ring_peek(&lane->memory.rings[api], &entry))
             return true;
     return false;
+}
+
+static bool has_news(struct lane *lane)
+{
+    return is_stopping(lane) || lane_purge_is_due(lane) || lane_decision_is_due(lane) ||
+           has_arrivals(lane);
 }
 
 /* Announce sleep, look once more, sleep (shm_doorbell.h says why no ring is lost). */
@@ -122,15 +131,32 @@ static int in_flight(const struct lane *lane)
     return count;
 }
 
-/* Nothing new; what is out may still come back. The rest stays in the region. */
+/* Nothing is bound or sent any more; what is out may still come back. Meanwhile entries are taken
+ * in as ever: where there is a journal they have to be in it before everybody is gone. The rest
+ * stays in the region. */
+static void finishing_turn(struct lane *lane)
+{
+    upstream_perform(lane->upstream, lane_on_completion, lane);
+    bool busy = lane_journal_turn(lane);
+    busy |= lane_take_in(lane);
+    lane_journal_kick(lane);
+    if (busy)
+        return;
+    shm_doorbell_sleep(lane->memory.control);
+    if (!has_arrivals(lane))
+        upstream_wait(lane->upstream, lane->bell_fd, FINISHING_SLEEP_MAX_MS);
+    shm_doorbell_awake(lane->memory.control, lane->bell_fd);
+}
+
 static void finish(struct lane *lane)
 {
     int64_t deadline_us = clock_monotonic_us() + lane->settings.stop_timeout_ms * 1000;
     lane_journal_flush(lane);
-    while (in_flight(lane) > 0 && clock_monotonic_us() < deadline_us) {
-        upstream_wait(lane->upstream, -1, 100);
-        upstream_perform(lane->upstream, lane_on_completion, lane);
-    }
+    while (in_flight(lane) > 0 && (lane->now_us = clock_monotonic_us()) < deadline_us)
+        finishing_turn(lane);
+    while (lane_take_in(lane) && clock_monotonic_us() < deadline_us)
+        continue;
+    lane_journal_flush(lane);
     LOG_INFO("lane_left", "lane=%u in_flight=%d unsettled=%" PRIu64, lane->memory.number,
              in_flight(lane), (uint64_t)atomic_load(&lane->memory.control->unsettled));
 }
