@@ -150,7 +150,8 @@ bench_handover := handover
 bench_summary-windows := summary-windows
 bench_memory  := memory
 bench_growth  := growth
-BENCHES := accept latency whole settle handover summary-windows memory growth
+bench_one-processor := one-processor
+BENCHES := accept latency whole settle handover summary-windows memory growth one-processor
 .PHONY: bench $(addprefix bench-,$(BENCHES))
 $(addprefix bench-,$(BENCHES)): bench-%: programs tools
 	@exec test/bench/$(bench_$*).sh
