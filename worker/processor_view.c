@@ -30,11 +30,14 @@ static void learn_latency(struct processor_view *view, int64_t sent_us, int64_t 
     view->latency_at_us = now_us;
 }
 
-/* When it would have been sent, had neither it nor its answer waited for us. */
+/* When it would have been sent, had neither it nor its answer waited for us. Own time explains what
+ * goes beyond the base latency and never lowers that: a turn that was long for itself says nothing
+ * of it. */
 static int64_t without_own_time(const struct processor_view *view, int64_t sent_us, int64_t now_us)
 {
-    int64_t own_us = 2 * view->own_us, latency_us = now_us - sent_us;
-    return own_us < latency_us ? sent_us + own_us : sent_us + latency_us / 2;
+    int64_t latency_us = now_us - sent_us, base_us = view->limit.base_us;
+    int64_t least_us = base_us == 0 || latency_us < base_us ? latency_us : base_us;
+    return now_us - max64(latency_us - 2 * view->own_us, least_us);
 }
 
 static int64_t expected_latency(const struct processor_view *view, int64_t now_us)

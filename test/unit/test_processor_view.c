@@ -357,6 +357,19 @@ static void late_answer_of_a_sleeper_is_a_sign_of_life_alone(void **state)
     assert_true(view.latency_us <= latency_us);
 }
 
+static void long_turns_do_not_lower_the_base(void **state)
+{
+    (void)state;
+    struct processor_view view = fresh();
+    int64_t now_us = T0;
+    for (int i = 0; i < 100; i++) {
+        round_trip(&view, PROCESSOR_OK, now_us, now_us + 10 * MS);
+        processor_view_took(&view, 9 * MS);
+        now_us += 20 * MS;
+    }
+    assert_int_equal(view.limit.base_us, 10 * MS);
+}
+
 /* As many at a time as may be: answered after 10 ms, and after latency_us if they are more than a
  * few. */
 static int limit_after_turns_of(int64_t turn_us, int64_t latency_us)
@@ -383,6 +396,7 @@ static void our_own_turns_are_no_queue_at_the_processor(void **state)
     assert_true(limit_after_turns_of(100, 10 * MS) >= 128);
     assert_true(limit_after_turns_of(100, 18 * MS) < 32);
     assert_true(limit_after_turns_of(4 * MS, 18 * MS) >= 128);
+    assert_true(limit_after_turns_of(9 * MS, 10 * MS) >= 128);
 }
 
 static void dislike_of_one_payment_is_no_evidence(void **state)
@@ -433,6 +447,7 @@ int main(void)
         cmocka_unit_test(time_out_of_an_overtaken_payment_is_no_evidence),
         cmocka_unit_test(late_answer_of_a_sleeper_is_a_sign_of_life_alone),
         cmocka_unit_test(slow_payments_are_not_overtaken_by_their_like),
+        cmocka_unit_test(long_turns_do_not_lower_the_base),
         cmocka_unit_test(our_own_turns_are_no_queue_at_the_processor),
         cmocka_unit_test(dislike_of_one_payment_is_no_evidence),
     };
