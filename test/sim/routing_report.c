@@ -117,6 +117,7 @@ static void set_up(const struct policy *policy)
                      .horizon_payments = 32768},
         .lane = {.urls = {"default", "fallback"},
                  .policy = policy->policy,
+                 .state_dir = "",
                  .deadline_ms = policy->deadline_ms,
                  .post_timeout_ms = 35000,
                  .lookup_timeout_ms = 5000,
