@@ -1,9 +1,10 @@
 /* bare: the least that an HTTP server can do, to know what the generators and balancers cost.
  *
- * One thread, epoll, no allocation while it serves. Every complete request gets the same answer:
- * at once, after a known delay, or with a known part of them delayed more. What it really delayed
- * (from having read a request to having written its answer) is told as JSON when it is ended, so
- * that a generator's figures can be held against the truth and not against an intention.
+ * One thread, epoll, no allocation while it serves. Every complete request gets the same answer
+ * (but GET /payments/ID: 404): at once, after a known delay, or with a known part of them delayed
+ * more. What it really delayed (from having read a request to having written its answer) is told as
+ * JSON when it is ended, so that a generator's figures can be held against the truth and not
+ * against an intention.
  */
 #include "test/bench/bare/waiting.h"
 #include "test/lib/client/clock.h"
@@ -126,6 +127,20 @@ static size_t request_size(const char *in, size_t size)
     return size >= total ? total : 0;
 }
 
+/* Of a processor's book, in which nothing stands: a worker that is not sure of an id asks it. */
+static bool is_lookup(const char *in, size_t size)
+{
+    static const char LOOKUP[] = "GET /payments/";
+    return size >= sizeof LOOKUP - 1 && memcmp(in, LOOKUP, sizeof LOOKUP - 1) == 0;
+}
+
+static void find_nothing(struct client *client)
+{
+    static const char NOTHING[] = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+    if (send(client->fd, NOTHING, sizeof NOTHING - 1, MSG_NOSIGNAL) != sizeof NOTHING - 1)
+        drop(client);
+}
+
 static void take_request(struct bare *bare, struct client *client)
 {
     int64_t now = clock_now_ns();
@@ -156,8 +171,12 @@ static void read_requests(struct bare *bare, struct client *client)
     uint32_t life = client->life;
     while (client->life == life &&
            (size = request_size(client->in + at, client->in_size - at)) > 0) {
+        const char *request = client->in + at;
         at += size;
-        take_request(bare, client);
+        if (is_lookup(request, size))
+            find_nothing(client);
+        else
+            take_request(bare, client);
     }
     if (client->life != life)
         return;

@@ -41,6 +41,7 @@ done
 
 start_and_wait processor ready build/processor --listen 127.0.0.1:0
 url=http://$(sed -n 's/.*tcp=//p' "$play_dir/processor")
+is 'a look-up finds nothing' "$(curl -s -o /dev/null -w '%{http_code}' "$url/payments/00000000-0000-0000-0000-000000000000")" 404
 build/bare-settle --url "$url/payments" --lanes 2 --rate 1001 --seconds 1 >"$play_dir/settled"
 is 'bare-settle at a rate' $? 0
 ok 'posts as many as are due, and no more' holds settled '$_->{settled} == 1000 && $_->{due} == 1000 && !$_->{failed}'
