@@ -29,6 +29,7 @@ build/bare-h2o --listen 1 >/dev/null 2>&1
 is 'bare-h2o refuses other options' $? 2
 
 start_and_wait padded ready build/bare --unix "$play_dir/padded.sock" --answer-bytes 105
+is 'bare: a look-up finds nothing' "$(curl -s -o /dev/null -w '%{http_code}' --unix-socket "$play_dir/padded.sock" http://bare/payments/1)" 404
 curl -si --max-time 5 --unix-socket "$play_dir/padded.sock" http://payring/payments -d x >"$play_dir/answer"
 is 'an answer as long as told' "$(wc -c <"$play_dir/answer")" 105
 start_and_wait long ready build/bare --unix "$play_dir/long.sock" --answer-bytes 105 --body abc
@@ -41,7 +42,6 @@ done
 
 start_and_wait processor ready build/processor --listen 127.0.0.1:0
 url=http://$(sed -n 's/.*tcp=//p' "$play_dir/processor")
-is 'a look-up finds nothing' "$(curl -s -o /dev/null -w '%{http_code}' "$url/payments/00000000-0000-0000-0000-000000000000")" 404
 build/bare-settle --url "$url/payments" --lanes 2 --rate 1001 --seconds 1 >"$play_dir/settled"
 is 'bare-settle at a rate' $? 0
 ok 'posts as many as are due, and no more' holds settled '$_->{settled} == 1000 && $_->{due} == 1000 && !$_->{failed}'
