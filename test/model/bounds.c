@@ -29,6 +29,8 @@ static const struct bound {
     BOUND(bad_requests, 0, 1, "processors may answer 400"),
     BOUND(false_positives, 0, 1, "the filter may claim to know any id"),
     BOUND(decisions, 0, 9, "decisions of an operator who tells the truth"),
+    BOUND(cold, 0, 2, "cold starts of the journal; not together with purges or decisions"),
+    BOUND(sync, 0, 1, "the journal's durability is sync, else async"),
     BOUND(young, 0, 1, "the region may be young: books are asked first"),
 #undef BOUND
 };

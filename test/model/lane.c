@@ -59,7 +59,7 @@ static void fall_asleep(struct model_run *run, struct model_request request)
 }
 
 /* Nobody waits for the request of this record any more. */
-static void abandon(struct model_run *run, const struct model_record *r)
+void model_abandon(struct model_run *run, const struct model_record *r)
 {
     fall_asleep(run, (struct model_request){r->processor, r->id, r->amount, r->requested_at});
 }
@@ -265,15 +265,18 @@ static void intake(struct model_run *run, struct model_move move)
     struct model_state *s = &run->state;
     const struct model_entry *entry = &s->ring[move.who][0];
     bool known = (s->filter_ids[0] | s->filter_ids[1]) >> entry->id & 1;
-    unsigned record = model_record_for(s, entry->id);
+    bool told_of = model_journal_may_know(s, entry->id);
+    unsigned id = entry->id, record = model_record_for(s, id);
     take_step(run, record,
               (struct payment_event){.kind = PAYMENT_EVENT_INTAKE,
                                      .id = {.lo = entry->id},
                                      .amount_cents = entry->amount,
                                      .purge_generation = entry->generation,
-                                     .remembered = known || (move.what & 1),
-                                     .ask_first = (move.what & 2) != 0},
+                                     .remembered = known || told_of || (move.what & 1),
+                                     .ask_first = (move.what & 2) || model_end_may_be_lost(s)},
               move.who);
+    if (model_bounds.cold && !run->dead)
+        s->accepted = small(s->accepted | 1 << id);
 }
 
 static void ready(struct model_run *run, struct model_move move)
@@ -319,14 +322,14 @@ static void answer_post(struct model_run *run, struct model_move move)
         happens(run, move.who, PAYMENT_EVENT_BAD_REQUEST);
         break;
     case ANSWER_RESENT:
-        abandon(run, r);
+        model_abandon(run, r);
         spoil(&run->state, r);
         happens(run, move.who,
                 rule_holds(RULE_HIDDEN_RESEND_UNKNOWN) ? PAYMENT_EVENT_UNKNOWN
                                                        : PAYMENT_EVENT_REFUSED);
         break;
     default:
-        abandon(run, r);
+        model_abandon(run, r);
         spoil(&run->state, r);
         happens(run, move.who, PAYMENT_EVENT_UNKNOWN);
     }
@@ -371,7 +374,7 @@ static void resolve(struct model_run *run, unsigned record)
 {
     struct model_record *r = &run->state.record[record];
     if (r->waiting == WAITING_POST) /* only without RULE_RESOLVE_NOT_IN_FLIGHT */
-        abandon(run, r);
+        model_abandon(run, r);
     r->waiting = WAITING_DECIDED;
 }
 
@@ -443,7 +446,8 @@ static void rotate(struct model_run *run)
     if (run->dead || !lives_to_store(run))
         return;
     uint8_t dropped = s->filter_ids[older] & (uint8_t)~s->filter_ids[!older];
-    s->forgotten |= dropped;
+    if (!model_bounds.cold) /* else the journal still tells of them */
+        s->forgotten |= dropped;
     s->filter_ids[older] = s->filter_adopted[older] = 0;
     say(run->text, " the older generation is cleared;");
     if (!lives_to_store(run))
@@ -510,6 +514,8 @@ static void take_over(struct model_run *run)
             visit(run, i);
     if (!run->dead)
         run->state.worker_down = false;
+    if (!run->dead && model_bounds.cold)
+        model_sync(&run->state); /* whoever opens the journal */
 }
 
 /* Everything that only the worker knew is gone; what it had sent is not. */
@@ -519,8 +525,8 @@ static void crash(struct model_run *run)
     bool lazy = !rule_holds(RULE_VISIT_ALL_FIRST);
     for (unsigned i = 0; i < MODEL_RECORDS; i++) {
         struct model_record *r = &s->record[i];
-        if (r->waiting == WAITING_POST)
-            abandon(run, r);
+        if (r->waiting == WAITING_POST && model_has_left(s, r))
+            model_abandon(run, r);
         bool open = r->state == PAYMENT_QUEUED || r->state == PAYMENT_SENT;
         r->waiting = lazy && open ? WAITING_VISIT : WAITING_NOT;
     }
@@ -534,6 +540,8 @@ static void crash(struct model_run *run)
 
 static void promise(struct model_state *s, unsigned id)
 {
+    if (model_bounds.cold && model_bounds.sync)
+        return; /* when it is on disk (cold.c) */
     s->promised = small(s->promised | 1 << id);
 }
 
@@ -596,7 +604,9 @@ static void play(struct model_run *run, struct model_move move)
         answer_stray(run, move);
         break;
     case MOVE_RESEND:
-        happens(run, move.who, PAYMENT_EVENT_RESEND);
+        happens(run, move.who,
+                s->record[move.who].flags & PAYMENT_FLAG_ASK ? PAYMENT_EVENT_ASK
+                                                             : PAYMENT_EVENT_RESEND);
         break;
     case MOVE_RECYCLE:
         happens(run, move.who, PAYMENT_EVENT_RECYCLE);
@@ -621,6 +631,12 @@ static void play(struct model_run *run, struct model_move move)
         break;
     case MOVE_TAKE_OVER:
         take_over(run);
+        break;
+    case MOVE_SYNC:
+        model_sync(s);
+        break;
+    case MOVE_COLD:
+        model_start_cold(run, move.what);
         break;
     case MOVE_CRASH:
         run->dead = true;

@@ -7,6 +7,7 @@
  *   model.h      a state, its bounds, a move
  *   lane.c       the worker: makes the automaton's stores one by one, dies between any two
  *   moves.c      what may happen in a state; the honest completion
+ *   cold.c       the journal on disk, and the life that begins with it
  *   promises.c   what must be true in a state
  *   rules.c      the rules, and how to break each (for the self-test)
  *   explore.c    breadth first over all states: the first violation has the shortest trace
@@ -113,6 +114,14 @@ struct model_insert {
     uint8_t foreign; /* inserted by somebody else, before this region was */
 };
 
+/* What of the journal is on disk (bounds.cold): a prefix of the moves, as what they come to. */
+struct model_disk {
+    struct model_record open[MODEL_RECORDS]; /* payments that have not ended; sorted */
+    uint8_t row_count;
+    uint8_t lowest_bound; /* with the times of adopted rows */
+    uint8_t accepted;     /* bit = id */
+};
+
 /* Compared and hashed as bytes: no padding. */
 struct model_state {
     /* the region */
@@ -156,7 +165,13 @@ struct model_state {
     uint8_t told;          /* a processor has answered 422: no other may get it */
     uint8_t charged_again; /* ... and one did */
     struct model_stray stray;
-    uint8_t reserved[1];
+
+    /* the journal; all zero without bounds.cold */
+    struct model_disk disk;
+    uint8_t accepted; /* ids that the journal tells of; bit = id */
+    uint8_t colds_left;
+    uint8_t lost; /* acceptances that were not on disk (async); bit = id */
+    uint8_t reserved[5];
 };
 static_assert(sizeof(struct model_state) % 8 == 0, "hashed by words");
 
@@ -173,6 +188,8 @@ struct model_bounds {
     unsigned bad_requests;    /* processors answer 400 */
     unsigned false_positives; /* the filter may claim to know any id */
     unsigned decisions;       /* of an operator who tells the truth */
+    unsigned cold;            /* cold starts: the region is lost, and made of what is on disk */
+    unsigned sync;            /* durability of the journal, else async */
     unsigned young; /* the region may be young: ids are asked for before the first binding */
     unsigned long states_max; /* the exploration ends there; 0 = no limit */
 };
@@ -202,6 +219,9 @@ enum model_move_kind {
     MOVE_DECIDE,  /* who: record; what: enum shm_decision */
     MOVE_RESOLVE, /* who: record: the lane takes it aside and asks its book */
     MOVE_TAKE_OVER,
+    MOVE_SYNC, /* what the journal tells of so far is on disk */
+    MOVE_COLD, /* what: bit 0: the ids fit the filter; above (async): who of the sleepers wakes
+                  first */
     MOVE_CRASH,
 };
 
@@ -257,6 +277,17 @@ void model_perform(struct model_run *run, const struct model_state *from, struct
                    struct text *text);
 /* Where the lane puts a payment of this id: its record, a free one, or MODEL_RECORDS. */
 unsigned model_record_for(const struct model_state *state, unsigned id);
+/* The request of this record has left: in sync it waits until its binding is on disk. */
+bool model_has_left(const struct model_state *state, const struct model_record *record);
+/* cold.c */
+bool model_disk_is_behind(const struct model_state *state);
+void model_sync(struct model_state *state);
+void model_start_cold(struct model_run *run, unsigned what);
+/* A journal in async was cut: unknown ids are asked for. */
+bool model_end_may_be_lost(const struct model_state *state);
+bool model_journal_may_know(const struct model_state *state, unsigned id);
+/* lane.c: somebody's request that nobody waits for any more. */
+void model_abandon(struct model_run *run, const struct model_record *record);
 /* moves.c */
 typedef void model_visit(void *context, const struct model_run *run, struct model_move move);
 unsigned model_initial_count(void);

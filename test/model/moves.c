@@ -38,6 +38,7 @@ void model_initial(struct model_state *s, unsigned number)
     s->purges_left = (uint8_t)model_bounds.purges;
     s->rotations_left = (uint8_t)model_bounds.rotations;
     s->decisions_left = (uint8_t)model_bounds.decisions;
+    s->colds_left = (uint8_t)model_bounds.cold;
     for (unsigned id = 0; id < model_bounds.foreign; id++, number /= FOREIGN_KINDS)
         insert_foreign(s, id, number % FOREIGN_KINDS);
 }
@@ -88,6 +89,7 @@ void model_normalise(struct model_state *s)
     drop_inert(s);
     drop_refused_decision(s);
     sort(s->record, MODEL_RECORDS, sizeof s->record[0]);
+    sort(s->disk.open, MODEL_RECORDS, sizeof s->disk.open[0]);
     sort(s->asleep, MODEL_ASLEEP, sizeof s->asleep[0]);
     if (model_bounds.rings == 2 && memcmp(s->ring[0], s->ring[1], sizeof s->ring[0]) < 0) {
         struct model_entry swap[MODEL_RING_SLOTS];
@@ -182,6 +184,8 @@ static bool is_possible(const struct model_state *s, const struct model_record *
 {
     unsigned waiting = r->waiting;
     bool post = waiting == WAITING_POST || waiting == WAITING_POST_OK;
+    if (waiting == WAITING_POST && !model_has_left(s, r))
+        return false;
     if (waiting >= WAITING_DECIDED && answer == ANSWER_LATE)
         return waiting == WAITING_DECIDED && !s->book[r->processor][r->id].amount;
     switch (answer) {
@@ -290,6 +294,19 @@ static bool asks_for_sent(const struct model_state *s)
     return false;
 }
 
+static void offer_cold(const struct offer *o)
+{
+    const struct model_state *s = o->from;
+    unsigned sleepers = s->asleep_count;
+    for (unsigned i = 0; i < model_bounds.records; i++)
+        sleepers += s->record[i].waiting == WAITING_POST;
+    if (!s->colds_left || sleepers > MODEL_ASLEEP)
+        return;
+    unsigned wakings = model_bounds.sync ? 1 : 1u << sleepers;
+    for (unsigned what = 0; what < 2 * wakings; what++)
+        offer(o, MOVE_COLD, 0, what);
+}
+
 static void offer_worker(const struct offer *o)
 {
     const struct model_state *s = o->from;
@@ -348,6 +365,9 @@ void model_each_move(const struct model_state *from, model_visit *visit, void *c
     if (offer_posts_first(&o))
         return;
     offer_outside(&o);
+    offer_cold(&o);
+    if (!from->worker_down && model_disk_is_behind(from))
+        offer(&o, MOVE_SYNC, 0, 0);
     if (from->worker_down)
         offer(&o, MOVE_TAKE_OVER, 0, 0);
     else
@@ -410,6 +430,10 @@ bool model_honest_move(const struct model_state *s, struct model_move *move)
     }
     if (s->purge_applied != s->generation) {
         *move = honest(MOVE_PURGE, 0, 0);
+        return true;
+    }
+    if (model_disk_is_behind(s)) {
+        *move = honest(MOVE_SYNC, 0, 0);
         return true;
     }
     return honest_record(s, move) || honest_intake(s, move);

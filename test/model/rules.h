@@ -63,7 +63,19 @@
     X(PURGE_ROWS, PURGE, "purge: the first row moves up to the row count")                         \
     X(PURGE_APPLIED_LAST, PURGE, "purge: applied is stored last")                                  \
     X(KNOWN_BY_STAMP, PURGE, "purge: an API answers for a record of this generation only")         \
-    X(STALE_ANSWER_DROPPED, TURNS, "purge: an answer for a record that it freed is dropped")
+    X(STALE_ANSWER_DROPPED, TURNS, "purge: an answer for a record that it freed is dropped")       \
+    X(BOUND_ON_DISK, COLD_SYNC, "sync: a request leaves when its binding is on disk")              \
+    X(JOURNAL_ASKED, COLD_SYNC,                                                                    \
+      "journal: an id that it tells of, beyond the filter, is asked for")                          \
+    X(COLD_PINS, COLD_SYNC, "cold start: what was bound is pinned")                                \
+    X(COLD_IDS_KNOWN, COLD_SYNC, "cold start: ids of what has ended are known")                    \
+    X(COLD_LOWEST_BOUND, COLD_SYNC, "cold start: the lowest bound time is kept")                   \
+    X(COLD_QUEUED_ASKED, COLD_ASYNC, "cold start: what was not bound is asked for")                \
+    X(COLD_BOUND_ASKED, COLD_ASYNC, "cold start: what was bound is asked for")                     \
+    X(COLD_UNCOUNTED, COLD_ASYNC,                                                                  \
+      "cold start: what had not ended is counted wherever it is found")                            \
+    X(COLD_UNKNOWN_ASKED, COLD_ASYNC, "cold start in async: unknown ids are asked for")            \
+    X(QUARANTINE, COLD_ASYNC, "cold start in async: nothing is asked before the quarantine is over")
 
 enum model_rule {
     RULE_NONE,

@@ -38,6 +38,17 @@ static const struct model_bounds
              .false_positives = 1},
     DECIDED =
         {.ids = 1, .records = 1, .rings = 1, .copies = 2, .crashes = 1, .times = 1, .decisions = 2},
+    COLD_SYNC = {.ids = 1,
+                 .records = 1,
+                 .rings = 1,
+                 .copies = 2,
+                 .crashes = 1,
+                 .rotations = 2,
+                 .times = 1,
+                 .cold = 1,
+                 .sync = 1},
+    COLD_ASYNC =
+        {.ids = 1, .records = 1, .rings = 1, .copies = 2, .crashes = 1, .times = 2, .cold = 1},
     PURGE = {.ids = 1,
              .records = 1,
              .rings = 1,
@@ -120,9 +131,11 @@ int model_self_test(FILE *trace)
     static const struct {
         const char *name;
         const struct model_bounds *bounds;
-    } sound[] = {{"ONE_ID", &ONE_ID}, {"TWO_IDS", &TWO_IDS}, {"TWO_RECORDS", &TWO_RECORDS},
-                 {"TURNS", &TURNS},   {"RECYCLE", &RECYCLE}, {"HORIZON", &HORIZON},
-                 {"BOOKS", &BOOKS},   {"PURGE", &PURGE},     {"DECIDED", &DECIDED}};
+    } sound[] = {
+        {"ONE_ID", &ONE_ID},       {"TWO_IDS", &TWO_IDS},      {"TWO_RECORDS", &TWO_RECORDS},
+        {"TURNS", &TURNS},         {"RECYCLE", &RECYCLE},      {"HORIZON", &HORIZON},
+        {"BOOKS", &BOOKS},         {"PURGE", &PURGE},          {"DECIDED", &DECIDED},
+        {"COLD_SYNC", &COLD_SYNC}, {"COLD_ASYNC", &COLD_ASYNC}};
     const int count = sizeof sound / sizeof sound[0];
     int missed = 0, unsound = 0;
     printf("1..%d\n", RULES - 1 + count);

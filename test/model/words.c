@@ -146,6 +146,13 @@ void say_move(struct text *text, const struct model_state *from, struct model_mo
     case MOVE_TAKE_OVER:
         say(text, "a new worker: takes over;");
         break;
+    case MOVE_SYNC:
+        say(text, "worker: what the journal tells of is on disk;");
+        break;
+    case MOVE_COLD:
+        say(text, "the region is lost, and made anew of what is on disk%s;",
+            move.what & 1 ? "" : ", the filter too small for its ids");
+        break;
     case MOVE_CRASH:
         say(text, "worker: killed between two steps");
         break;
