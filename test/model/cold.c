@@ -1,8 +1,9 @@
 /* The journal, and a cold start: what journal_replay.c makes of it in production, on the model's
  * state.
  *
- * Whole moves are on disk or not, up to some moment (sync and async), and before a 2xx and before a
- * request leaves (sync). A 2xx is promised in sync when the acceptance is on disk.
+ * Whole moves are on disk or not, up to some moment; in sync before a 2xx and before a request
+ * leaves. The quarantine is a time of its own: it ends at any moment, and with it what sleeps of
+ * the dead life (bounds.sleepers: it does not).
  */
 #include <string.h>
 
@@ -70,6 +71,15 @@ void model_sync(struct model_state *s)
         s->promised |= s->accepted;
 }
 
+/* Whoever opens it writes first what the region holds. */
+void model_open_journal(struct model_state *s)
+{
+    for (unsigned i = 0; i < MODEL_RECORDS; i++)
+        if (s->record[i].state != PAYMENT_FREE)
+            s->accepted |= (uint8_t)(1u << s->record[i].id);
+    model_sync(s);
+}
+
 bool model_has_left(const struct model_state *s, const struct model_record *r)
 {
     if (!model_bounds.cold || !model_bounds.sync || !rule_holds(RULE_BOUND_ON_DISK))
@@ -109,19 +119,55 @@ static unsigned flags_of(const struct model_record *r)
     return flags;
 }
 
-/* What slept at a processor has acted within the quarantine, or never will. */
-static void pass_quarantine(struct model_state *s, unsigned who_wakes)
+bool model_waits_for_quarantine(const struct model_state *s, const struct model_record *r)
 {
-    if (model_bounds.sync || !rule_holds(RULE_QUARANTINE))
-        return;
+    bool told = r->flags & PAYMENT_FLAG_UNCOUNTED;
+    return s->quarantine && r->flags & PAYMENT_FLAG_ASK && rule_holds(RULE_QUARANTINE) &&
+           (told || (!model_bounds.sync && !model_bounds.early));
+}
+
+/* What slept at a processor has acted by now, or never will. */
+void model_end_quarantine(struct model_state *s)
+{
+    unsigned kept = 0;
+    s->quarantine = false;
     for (unsigned i = 0; i < s->asleep_count; i++) {
-        const struct model_request *r = &s->asleep[i];
-        struct model_insert *insert = &s->book[r->processor][r->id];
-        if (who_wakes >> i & 1 && !insert->amount)
-            *insert = (struct model_insert){.amount = r->amount, .requested_at = r->requested_at};
+        struct model_request request = s->asleep[i];
+        bool gone = request.is_old && !model_bounds.sleepers;
+        request.is_old = false;
+        if (!gone)
+            s->asleep[kept++] = request;
     }
-    memset(s->asleep, 0, sizeof s->asleep);
-    s->asleep_count = 0;
+    for (unsigned i = kept; i < s->asleep_count; i++)
+        s->asleep[i] = (struct model_request){0};
+    s->asleep_count = (uint8_t)kept;
+}
+
+static bool may_be_charged_elsewhere(const struct model_state *s, const struct model_record *disk,
+                                     unsigned processor)
+{
+    const struct model_insert *insert = &s->book[processor][disk->id];
+    bool bound_here = disk->state == PAYMENT_SENT && disk->processor == processor;
+    if (insert->amount && !insert->foreign)
+        return !bound_here || insert->requested_at != disk->requested_at;
+    for (unsigned i = 0; i < s->asleep_count; i++)
+        if (s->asleep[i].id == disk->id && s->asleep[i].processor == processor &&
+            (!bound_here || s->asleep[i].requested_at != disk->requested_at))
+            return true;
+    return false;
+}
+
+/* A stated limit of async: the last binding was not on disk, so nobody knows which book to ask
+ * first, and in the other one somebody else has put the id: that one is counted, ours is not. */
+static uint8_t hidden_by_others(const struct model_state *s)
+{
+    unsigned hidden = 0;
+    for (unsigned i = 0; i < MODEL_RECORDS && !model_bounds.sync; i++)
+        for (unsigned p = 0; p < SHM_PROCESSORS && s->disk.open[i].state; p++)
+            if (s->book[!p][s->disk.open[i].id].foreign &&
+                may_be_charged_elsewhere(s, &s->disk.open[i], p))
+                hidden |= 1u << s->disk.open[i].id;
+    return (uint8_t)hidden;
 }
 
 static void lose_region(struct model_state *s)
@@ -143,11 +189,14 @@ void model_start_cold(struct model_run *run, unsigned what)
     for (unsigned i = 0; i < MODEL_RECORDS; i++)
         if (s->record[i].waiting == WAITING_POST && model_has_left(s, &s->record[i]))
             model_abandon(run, &s->record[i]);
-    pass_quarantine(s, what >> 1);
+    if (!model_bounds.sync) {
+        s->lost |= (s->accepted & (uint8_t)~s->disk.accepted) | hidden_by_others(s);
+        s->promised &= s->disk.accepted;
+    }
+    for (unsigned i = 0; i < s->asleep_count; i++)
+        s->asleep[i].is_old = true;
     lose_region(s);
-    if (!model_bounds.sync)
-        s->lost |= s->accepted & (uint8_t)~s->disk.accepted;
-    s->promised &= s->disk.accepted;
+    s->quarantine = true;
     s->accepted = rule_holds(RULE_COLD_IDS_KNOWN) ? s->disk.accepted : 0;
     s->filter_ids[0] = what & 1 ? s->accepted : 0;
     s->row_count = s->disk.row_count;

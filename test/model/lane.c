@@ -61,7 +61,7 @@ static void fall_asleep(struct model_run *run, struct model_request request)
 /* Nobody waits for the request of this record any more. */
 void model_abandon(struct model_run *run, const struct model_record *r)
 {
-    fall_asleep(run, (struct model_request){r->processor, r->id, r->amount, r->requested_at});
+    fall_asleep(run, (struct model_request){r->processor, r->id, r->amount, r->requested_at, 0});
 }
 
 static bool execute(struct model_state *s, const struct model_request *request)
@@ -234,7 +234,7 @@ static void take_step(struct model_run *run, unsigned record, struct payment_eve
     model_rules_after(&payment, &lane, &event, &step);
     if (event.kind == PAYMENT_EVENT_BIND && !rule_holds(RULE_BIND_BEFORE_SEND))
         fall_asleep(run, (struct model_request){small(event.processor), r->id, r->amount,
-                                                small(event.now_ms)});
+                                                small(event.now_ms), 0});
     for (unsigned i = 0; i < step.store_count && lives_to_store(run); i++) {
         put(run, r, &step.stores[i], &event, ring);
         say_store(run->text, &step.stores[i]);
@@ -301,7 +301,7 @@ static void spoil(struct model_state *s, const struct model_record *r)
 static void answer_post(struct model_run *run, struct model_move move)
 {
     struct model_record *r = &run->state.record[move.who];
-    struct model_request request = {r->processor, r->id, r->amount, r->requested_at};
+    struct model_request request = {r->processor, r->id, r->amount, r->requested_at, 0};
     bool inserted = r->waiting == WAITING_POST_OK;
     r->waiting = WAITING_NOT;
     switch ((enum model_answer)move.what) {
@@ -515,7 +515,7 @@ static void take_over(struct model_run *run)
     if (!run->dead)
         run->state.worker_down = false;
     if (!run->dead && model_bounds.cold)
-        model_sync(&run->state); /* whoever opens the journal */
+        model_open_journal(&run->state);
 }
 
 /* Everything that only the worker knew is gone; what it had sent is not. */
@@ -540,7 +540,7 @@ static void crash(struct model_run *run)
 
 static void promise(struct model_state *s, unsigned id)
 {
-    if (model_bounds.cold && model_bounds.sync)
+    if (model_bounds.cold && model_bounds.sync && rule_holds(RULE_KNOWN_BEFORE_ANSWER))
         return; /* when it is on disk (cold.c) */
     s->promised = small(s->promised | 1 << id);
 }
@@ -637,6 +637,9 @@ static void play(struct model_run *run, struct model_move move)
         break;
     case MOVE_COLD:
         model_start_cold(run, move.what);
+        break;
+    case MOVE_QUARANTINE_OVER:
+        model_end_quarantine(s);
         break;
     case MOVE_CRASH:
         run->dead = true;

@@ -100,6 +100,7 @@ struct model_request {
     uint8_t id;
     uint8_t amount;
     uint8_t requested_at;
+    uint8_t is_old; /* of a life before the last cold start */
 };
 
 /* Only without RULE_STALE_ANSWER_DROPPED: a look-up whose record a purge has freed. */
@@ -170,8 +171,8 @@ struct model_state {
     struct model_disk disk;
     uint8_t accepted; /* ids that the journal tells of; bit = id */
     uint8_t colds_left;
-    uint8_t lost; /* acceptances that were not on disk (async); bit = id */
-    uint8_t reserved[5];
+    uint8_t quarantine; /* of the region since its cold start: not over */
+    uint8_t lost; /* async: what was not on disk cannot be told from somebody else's; bit = id */
 };
 static_assert(sizeof(struct model_state) % 8 == 0, "hashed by words");
 
@@ -190,6 +191,8 @@ struct model_bounds {
     unsigned decisions;       /* of an operator who tells the truth */
     unsigned cold;            /* cold starts: the region is lost, and made of what is on disk */
     unsigned sync;            /* durability of the journal, else async */
+    unsigned sleepers;        /* requests may sleep for longer than the quarantine */
+    unsigned early; /* async: what is unknown is asked for before the quarantine is over */
     unsigned young; /* the region may be young: ids are asked for before the first binding */
     unsigned long states_max; /* the exploration ends there; 0 = no limit */
 };
@@ -220,8 +223,8 @@ enum model_move_kind {
     MOVE_RESOLVE, /* who: record: the lane takes it aside and asks its book */
     MOVE_TAKE_OVER,
     MOVE_SYNC, /* what the journal tells of so far is on disk */
-    MOVE_COLD, /* what: bit 0: the ids fit the filter; above (async): who of the sleepers wakes
-                  first */
+    MOVE_COLD, /* what: 1: the ids fit the filter */
+    MOVE_QUARANTINE_OVER,
     MOVE_CRASH,
 };
 
@@ -282,7 +285,11 @@ bool model_has_left(const struct model_state *state, const struct model_record *
 /* cold.c */
 bool model_disk_is_behind(const struct model_state *state);
 void model_sync(struct model_state *state);
+void model_open_journal(struct model_state *state);
 void model_start_cold(struct model_run *run, unsigned what);
+void model_end_quarantine(struct model_state *state);
+/* This record is to be asked for, and not yet. */
+bool model_waits_for_quarantine(const struct model_state *state, const struct model_record *r);
 /* A journal in async was cut: unknown ids are asked for. */
 bool model_end_may_be_lost(const struct model_state *state);
 bool model_journal_may_know(const struct model_state *state, unsigned id);

@@ -170,7 +170,8 @@ static void offer_ready(const struct offer *o, unsigned record)
 {
     const struct model_record *r = &o->from->record[record];
     if (r->flags & PAYMENT_FLAG_ASK) {
-        offer(o, MOVE_READY, record, 0);
+        if (!model_waits_for_quarantine(o->from, r))
+            offer(o, MOVE_READY, record, 0);
         return;
     }
     for (unsigned processor = 0; processor < SHM_PROCESSORS; processor++)
@@ -221,9 +222,9 @@ static void offer_record(const struct offer *o, unsigned record)
         offer(o, MOVE_VISIT, record, 0);
     else if (r->waiting == WAITING_READY)
         offer_ready(o, record);
-    else if (r->waiting == WAITING_RESEND)
+    else if (r->waiting == WAITING_RESEND && !model_waits_for_quarantine(o->from, r))
         offer(o, MOVE_RESEND, record, 0);
-    else if (r->waiting != WAITING_NOT)
+    else if (r->waiting != WAITING_NOT && r->waiting != WAITING_RESEND)
         for (unsigned answer = 0; answer < ANSWERS; answer++)
             if (is_possible(o->from, r, answer))
                 offer(o, MOVE_ANSWER, record, answer);
@@ -296,14 +297,9 @@ static bool asks_for_sent(const struct model_state *s)
 
 static void offer_cold(const struct offer *o)
 {
-    const struct model_state *s = o->from;
-    unsigned sleepers = s->asleep_count;
-    for (unsigned i = 0; i < model_bounds.records; i++)
-        sleepers += s->record[i].waiting == WAITING_POST;
-    if (!s->colds_left || sleepers > MODEL_ASLEEP)
-        return;
-    unsigned wakings = model_bounds.sync ? 1 : 1u << sleepers;
-    for (unsigned what = 0; what < 2 * wakings; what++)
+    if (o->from->quarantine)
+        offer(o, MOVE_QUARANTINE_OVER, 0, 0);
+    for (unsigned what = 0; what < 2 && o->from->colds_left; what++)
         offer(o, MOVE_COLD, 0, what);
 }
 
@@ -430,6 +426,10 @@ bool model_honest_move(const struct model_state *s, struct model_move *move)
     }
     if (s->purge_applied != s->generation) {
         *move = honest(MOVE_PURGE, 0, 0);
+        return true;
+    }
+    if (s->quarantine) {
+        *move = honest(MOVE_QUARANTINE_OVER, 0, 0);
         return true;
     }
     if (model_disk_is_behind(s)) {

@@ -9,6 +9,13 @@ static bool is_in_book(const struct model_state *s, const struct payment_view *p
     return s->book[payment->processor][payment->id.lo].amount != 0;
 }
 
+/* Without the rule that what was bound is asked for at its own processor first. */
+static bool asks_default_first(const struct payment_view *payment)
+{
+    return payment->state == PAYMENT_SENT && payment->flags & PAYMENT_FLAG_ASK &&
+           payment->processor != 0 && !rule_holds(RULE_BOUND_BOOK_FIRST);
+}
+
 static void lie_about_answer(const struct model_state *s, struct payment_view *payment,
                              struct payment_event *event)
 {
@@ -23,6 +30,8 @@ static void lie_about_answer(const struct model_state *s, struct payment_view *p
         payment->flags &= ~(unsigned)PAYMENT_FLAG_UNKNOWN;
     if (event->kind == PAYMENT_EVENT_ABSENT && !sent && !rule_holds(RULE_BOTH_ASKED))
         event->processor = SHM_PROCESSORS - 1;
+    if (event->kind == PAYMENT_EVENT_ABSENT && asks_default_first(payment))
+        event->processor = !event->processor;
     if (event->kind == PAYMENT_EVENT_UNANSWERED && !sent && !rule_holds(RULE_NO_ANSWER_IS_NO_404))
         event->kind = PAYMENT_EVENT_ABSENT;
     if (event->kind == PAYMENT_EVENT_UNANSWERED && sent &&
@@ -209,6 +218,11 @@ void model_rules_after(const struct payment_view *payment, const struct payment_
     break_settling(payment, step);
     break_forgetting(event, step);
     break_sending(payment, event, step);
+    if (event->kind == PAYMENT_EVENT_ASK && asks_default_first(payment))
+        step->processor = 0;
+    if (event->kind == PAYMENT_EVENT_ABSENT && asks_default_first(payment) &&
+        step->action == PAYMENT_ACTION_LOOKUP)
+        step->processor = payment->processor;
     if (event->kind == PAYMENT_EVENT_REFUSED)
         break_surviving(payment, lane, step);
     if (event->kind == PAYMENT_EVENT_EXISTS && !rule_holds(RULE_EXISTS_PINS))

@@ -64,6 +64,9 @@
     X(PURGE_APPLIED_LAST, PURGE, "purge: applied is stored last")                                  \
     X(KNOWN_BY_STAMP, PURGE, "purge: an API answers for a record of this generation only")         \
     X(STALE_ANSWER_DROPPED, TURNS, "purge: an answer for a record that it freed is dropped")       \
+    X(KNOWN_BEFORE_ANSWER, COLD_SYNC, "sync: a 2xx waits until the acceptance is on disk")         \
+    X(BOUND_BOOK_FIRST, COLD_BOOKS,                                                                \
+      "cold start: the book of what was bound is asked before the other")                          \
     X(BOUND_ON_DISK, COLD_SYNC, "sync: a request leaves when its binding is on disk")              \
     X(JOURNAL_ASKED, COLD_SYNC,                                                                    \
       "journal: an id that it tells of, beyond the filter, is asked for")                          \

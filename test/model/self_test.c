@@ -46,7 +46,17 @@ static const struct model_bounds
                  .rotations = 2,
                  .times = 1,
                  .cold = 1,
-                 .sync = 1},
+                 .sync = 1,
+                 .sleepers = 1},
+    COLD_BOOKS = {.ids = 1,
+                  .records = 1,
+                  .rings = 1,
+                  .copies = 1,
+                  .crashes = 1,
+                  .times = 1,
+                  .foreign = 1,
+                  .cold = 1,
+                  .sync = 1},
     COLD_ASYNC =
         {.ids = 1, .records = 1, .rings = 1, .copies = 2, .crashes = 1, .times = 2, .cold = 1},
     PURGE = {.ids = 1,
@@ -132,10 +142,10 @@ int model_self_test(FILE *trace)
         const char *name;
         const struct model_bounds *bounds;
     } sound[] = {
-        {"ONE_ID", &ONE_ID},       {"TWO_IDS", &TWO_IDS},      {"TWO_RECORDS", &TWO_RECORDS},
-        {"TURNS", &TURNS},         {"RECYCLE", &RECYCLE},      {"HORIZON", &HORIZON},
-        {"BOOKS", &BOOKS},         {"PURGE", &PURGE},          {"DECIDED", &DECIDED},
-        {"COLD_SYNC", &COLD_SYNC}, {"COLD_ASYNC", &COLD_ASYNC}};
+        {"ONE_ID", &ONE_ID},       {"TWO_IDS", &TWO_IDS},       {"TWO_RECORDS", &TWO_RECORDS},
+        {"TURNS", &TURNS},         {"RECYCLE", &RECYCLE},       {"HORIZON", &HORIZON},
+        {"BOOKS", &BOOKS},         {"PURGE", &PURGE},           {"DECIDED", &DECIDED},
+        {"COLD_SYNC", &COLD_SYNC}, {"COLD_ASYNC", &COLD_ASYNC}, {"COLD_BOOKS", &COLD_BOOKS}};
     const int count = sizeof sound / sizeof sound[0];
     int missed = 0, unsound = 0;
     printf("1..%d\n", RULES - 1 + count);

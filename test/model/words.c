@@ -153,6 +153,9 @@ void say_move(struct text *text, const struct model_state *from, struct model_mo
         say(text, "the region is lost, and made anew of what is on disk%s;",
             move.what & 1 ? "" : ", the filter too small for its ids");
         break;
+    case MOVE_QUARANTINE_OVER:
+        say(text, "the quarantine is over;");
+        break;
     case MOVE_CRASH:
         say(text, "worker: killed between two steps");
         break;
