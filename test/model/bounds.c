@@ -31,7 +31,9 @@ static const struct bound {
     BOUND(decisions, 0, 9, "decisions of an operator who tells the truth"),
     BOUND(cold, 0, 2, "cold starts of the journal; not together with purges or decisions"),
     BOUND(sync, 0, 1, "the journal's durability is sync, else async"),
+    BOUND(journal_forgets, 0, 1, "sync: the journal forgets the ids that the filter forgets"),
     BOUND(sleepers, 0, 1, "requests may sleep for longer than the quarantine"),
+    BOUND(strict, 0, 1, "the stated limits of cold starts are violations, too"),
     BOUND(early, 0, 1, "async: unknown ids are asked for before the quarantine is over"),
     BOUND(young, 0, 1, "the region may be young: books are asked first"),
 #undef BOUND

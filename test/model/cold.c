@@ -71,6 +71,15 @@ void model_sync(struct model_state *s)
         s->promised |= s->accepted;
 }
 
+/* Only what has ended. */
+void model_forget_in_journal(struct model_state *s, unsigned ids)
+{
+    for (unsigned i = 0; i < MODEL_RECORDS; i++)
+        if (s->record[i].state != PAYMENT_FREE)
+            ids &= ~(1u << s->record[i].id);
+    s->accepted &= (uint8_t)~ids;
+}
+
 /* Whoever opens it writes first what the region holds. */
 void model_open_journal(struct model_state *s)
 {
@@ -114,7 +123,7 @@ static unsigned flags_of(const struct model_record *r)
         flags |= PAYMENT_FLAG_ASK;
     if (!(r->flags & PAYMENT_FLAG_SEEN) && rule_holds(RULE_COLD_UNCOUNTED))
         flags |= PAYMENT_FLAG_UNCOUNTED;
-    if (sent && rule_holds(RULE_COLD_PINS))
+    if (sent)
         flags |= PAYMENT_FLAG_UNKNOWN;
     return flags;
 }
@@ -157,17 +166,32 @@ static bool may_be_charged_elsewhere(const struct model_state *s, const struct m
     return false;
 }
 
-/* A stated limit of async: the last binding was not on disk, so nobody knows which book to ask
- * first, and in the other one somebody else has put the id: that one is counted, ours is not. */
-static uint8_t hidden_by_others(const struct model_state *s)
+/* A stated limit of async: the last binding was not on disk. If somebody else has put the id into
+ * the other book, that one may be counted instead of ours; if the id was taken for a known one
+ * (SEEN), what is found is not counted at all. */
+static uint8_t unbound_on_disk(const struct model_state *s)
 {
-    unsigned hidden = 0;
-    for (unsigned i = 0; i < MODEL_RECORDS && !model_bounds.sync; i++)
-        for (unsigned p = 0; p < SHM_PROCESSORS && s->disk.open[i].state; p++)
-            if (s->book[!p][s->disk.open[i].id].foreign &&
-                may_be_charged_elsewhere(s, &s->disk.open[i], p))
-                hidden |= 1u << s->disk.open[i].id;
-    return (uint8_t)hidden;
+    unsigned ids = 0;
+    for (unsigned i = 0; i < MODEL_RECORDS; i++) {
+        const struct model_record *disk = &s->disk.open[i];
+        for (unsigned p = 0; p < SHM_PROCESSORS && disk->state; p++)
+            if ((s->book[!p][disk->id].foreign || disk->flags & PAYMENT_FLAG_SEEN) &&
+                may_be_charged_elsewhere(s, disk, p))
+                ids |= 1u << disk->id;
+    }
+    return (uint8_t)ids;
+}
+
+/* What is promised of these is less, and documents say so. */
+static void meet_limits(struct model_state *s)
+{
+    if (model_bounds.strict)
+        return;
+    if (!model_bounds.sync)
+        s->lost |= (s->accepted & (uint8_t)~s->disk.accepted) | unbound_on_disk(s);
+    for (unsigned i = 0; i < MODEL_RECORDS; i++)
+        if (s->disk.open[i].state)
+            s->recounted |= s->forgotten & (uint8_t)(1u << s->disk.open[i].id);
 }
 
 static void lose_region(struct model_state *s)
@@ -183,16 +207,22 @@ static void lose_region(struct model_state *s)
     s->decided = s->decided_id = s->decided_spoiled = 0;
 }
 
+static void unbind(struct model_record *r)
+{
+    r->state = PAYMENT_QUEUED;
+    r->processor = r->requested_at = 0;
+    r->flags &= (uint8_t)~PAYMENT_FLAG_UNKNOWN;
+}
+
 void model_start_cold(struct model_run *run, unsigned what)
 {
     struct model_state *s = &run->state;
     for (unsigned i = 0; i < MODEL_RECORDS; i++)
         if (s->record[i].waiting == WAITING_POST && model_has_left(s, &s->record[i]))
             model_abandon(run, &s->record[i]);
-    if (!model_bounds.sync) {
-        s->lost |= (s->accepted & (uint8_t)~s->disk.accepted) | hidden_by_others(s);
+    meet_limits(s);
+    if (!model_bounds.sync)
         s->promised &= s->disk.accepted;
-    }
     for (unsigned i = 0; i < s->asleep_count; i++)
         s->asleep[i].is_old = true;
     lose_region(s);
@@ -204,6 +234,8 @@ void model_start_cold(struct model_run *run, unsigned what)
     for (unsigned i = 0; i < MODEL_RECORDS; i++) {
         s->record[i] = s->disk.open[i];
         s->record[i].flags = (uint8_t)flags_of(&s->disk.open[i]);
+        if (s->record[i].state == PAYMENT_SENT && !rule_holds(RULE_COLD_STAYS_BOUND))
+            unbind(&s->record[i]);
         if (s->record[i].state == PAYMENT_FREE)
             s->record[i] = (struct model_record){0};
     }

@@ -69,6 +69,7 @@ static void swap_ids(struct model_state *s, unsigned a, unsigned b)
     s->told = swapped_bits(s->told, a, b);
     s->accepted = swapped_bits(s->accepted, a, b);
     s->lost = swapped_bits(s->lost, a, b);
+    s->recounted = swapped_bits(s->recounted, a, b);
     s->disk.accepted = swapped_bits(s->disk.accepted, a, b);
     for (unsigned i = 0; i < MODEL_RECORDS; i++)
         rename_one(&s->disk.open[i].id, s->disk.open[i].state != PAYMENT_FREE, a, b);

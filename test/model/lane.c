@@ -446,8 +446,10 @@ static void rotate(struct model_run *run)
     if (run->dead || !lives_to_store(run))
         return;
     uint8_t dropped = s->filter_ids[older] & (uint8_t)~s->filter_ids[!older];
-    if (!model_bounds.cold) /* else the journal still tells of them */
+    if (!model_bounds.cold || model_bounds.journal_forgets) /* else the journal tells of them */
         s->forgotten |= dropped;
+    if (model_bounds.journal_forgets)
+        model_forget_in_journal(s, dropped);
     s->filter_ids[older] = s->filter_adopted[older] = 0;
     say(run->text, " the older generation is cleared;");
     if (!lives_to_store(run))

@@ -172,7 +172,9 @@ struct model_state {
     uint8_t accepted; /* ids that the journal tells of; bit = id */
     uint8_t colds_left;
     uint8_t quarantine; /* of the region since its cold start: not over */
+    uint8_t recounted;  /* open at a cold start, and forgotten before: a stated limit; bit = id */
     uint8_t lost; /* async: what was not on disk cannot be told from somebody else's; bit = id */
+    uint8_t reserved[7];
 };
 static_assert(sizeof(struct model_state) % 8 == 0, "hashed by words");
 
@@ -191,7 +193,9 @@ struct model_bounds {
     unsigned decisions;       /* of an operator who tells the truth */
     unsigned cold;            /* cold starts: the region is lost, and made of what is on disk */
     unsigned sync;            /* durability of the journal, else async */
+    unsigned journal_forgets; /* what the filter forgets */
     unsigned sleepers;        /* requests may sleep for longer than the quarantine */
+    unsigned strict;          /* the stated limits of cold starts are violations, too */
     unsigned early; /* async: what is unknown is asked for before the quarantine is over */
     unsigned young; /* the region may be young: ids are asked for before the first binding */
     unsigned long states_max; /* the exploration ends there; 0 = no limit */
@@ -286,6 +290,7 @@ bool model_has_left(const struct model_state *state, const struct model_record *
 bool model_disk_is_behind(const struct model_state *state);
 void model_sync(struct model_state *state);
 void model_open_journal(struct model_state *state);
+void model_forget_in_journal(struct model_state *state, unsigned ids);
 void model_start_cold(struct model_run *run, unsigned what);
 void model_end_quarantine(struct model_state *state);
 /* This record is to be asked for, and not yet. */

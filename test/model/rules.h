@@ -70,9 +70,9 @@
     X(BOUND_ON_DISK, COLD_SYNC, "sync: a request leaves when its binding is on disk")              \
     X(JOURNAL_ASKED, COLD_SYNC,                                                                    \
       "journal: an id that it tells of, beyond the filter, is asked for")                          \
-    X(COLD_PINS, COLD_SYNC, "cold start: what was bound is pinned")                                \
+    X(COLD_STAYS_BOUND, COLD_SYNC, "cold start: what was bound stays bound")                       \
     X(COLD_IDS_KNOWN, COLD_SYNC, "cold start: ids of what has ended are known")                    \
-    X(COLD_LOWEST_BOUND, COLD_SYNC, "cold start: the lowest bound time is kept")                   \
+    X(COLD_LOWEST_BOUND, COLD_SHORT, "cold start: the lowest bound time is kept")                  \
     X(COLD_QUEUED_ASKED, COLD_ASYNC, "cold start: what was not bound is asked for")                \
     X(COLD_BOUND_ASKED, COLD_ASYNC, "cold start: what was bound is asked for")                     \
     X(COLD_UNCOUNTED, COLD_ASYNC,                                                                  \

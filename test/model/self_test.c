@@ -57,6 +57,16 @@ static const struct model_bounds
                   .foreign = 1,
                   .cold = 1,
                   .sync = 1},
+    COLD_SHORT = {.ids = 1,
+                  .records = 1,
+                  .rings = 1,
+                  .copies = 2,
+                  .crashes = 1,
+                  .rotations = 2,
+                  .times = 2,
+                  .cold = 1,
+                  .sync = 1,
+                  .journal_forgets = 1},
     COLD_ASYNC =
         {.ids = 1, .records = 1, .rings = 1, .copies = 2, .crashes = 1, .times = 2, .cold = 1},
     PURGE = {.ids = 1,
@@ -142,10 +152,11 @@ int model_self_test(FILE *trace)
         const char *name;
         const struct model_bounds *bounds;
     } sound[] = {
-        {"ONE_ID", &ONE_ID},       {"TWO_IDS", &TWO_IDS},       {"TWO_RECORDS", &TWO_RECORDS},
-        {"TURNS", &TURNS},         {"RECYCLE", &RECYCLE},       {"HORIZON", &HORIZON},
-        {"BOOKS", &BOOKS},         {"PURGE", &PURGE},           {"DECIDED", &DECIDED},
-        {"COLD_SYNC", &COLD_SYNC}, {"COLD_ASYNC", &COLD_ASYNC}, {"COLD_BOOKS", &COLD_BOOKS}};
+        {"ONE_ID", &ONE_ID},        {"TWO_IDS", &TWO_IDS},       {"TWO_RECORDS", &TWO_RECORDS},
+        {"TURNS", &TURNS},          {"RECYCLE", &RECYCLE},       {"HORIZON", &HORIZON},
+        {"BOOKS", &BOOKS},          {"PURGE", &PURGE},           {"DECIDED", &DECIDED},
+        {"COLD_SYNC", &COLD_SYNC},  {"COLD_ASYNC", &COLD_ASYNC}, {"COLD_BOOKS", &COLD_BOOKS},
+        {"COLD_SHORT", &COLD_SHORT}};
     const int count = sizeof sound / sizeof sound[0];
     int missed = 0, unsound = 0;
     printf("1..%d\n", RULES - 1 + count);
