@@ -202,9 +202,9 @@ struct model_bounds {
 };
 extern struct model_bounds model_bounds;
 
-/* Posts come first once no purge can come between them and anything else: they and what the worker
- * does can be swapped. A post that is left out stands for the copies that come too late to matter,
- * or that an API answers by itself. */
+/* Posts come first once no purge or cold start can come between them and anything else: they and
+ * what the worker does can be swapped. A post that is left out stands for the copies that come too
+ * late to matter, or that an API answers by itself. */
 extern bool model_posts_first;
 
 enum model_move_kind {

@@ -340,7 +340,8 @@ static bool offer_posts_first(const struct offer *o)
 {
     const struct model_state *s = o->from;
     bool any = false;
-    if (!model_posts_first || s->purges_left || s->purge_applied != s->generation || !has_room(s))
+    if (!model_posts_first || s->purges_left || s->colds_left ||
+        s->purge_applied != s->generation || !has_room(s))
         return false;
     for (unsigned id = 0; id < model_bounds.ids; id++)
         for (unsigned amount = 1; amount <= MODEL_AMOUNTS; amount++) {
