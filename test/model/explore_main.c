@@ -13,7 +13,7 @@
 
 struct exploration {
     const char *name;
-    const char *usual; /* together: a quarter of a minute, 200 MiB */
+    const char *usual; /* together: a minute of CPU, 320 MiB */
     const char *deep;  /* together: five minutes, 2 GiB */
 };
 

@@ -7,7 +7,7 @@
  *   model.h      a state, its bounds, a move
  *   lane.c       the worker: makes the automaton's stores one by one, dies between any two
  *   moves.c      what may happen in a state; the honest completion
- *   cold.c       the journal on disk, and the life that begins with it
+ *   cold.c       the journal on disk, and the life that begins with it (a cold start)
  *   promises.c   what must be true in a state
  *   rules.c      the rules, and how to break each (for the self-test)
  *   explore.c    breadth first over all states: the first violation has the shortest trace
