@@ -211,13 +211,19 @@ void lane_note_answer(struct lane *lane, uint32_t slot,
                  lane_processor_names[processor], (int)view->failing);
 }
 
-/* A payment of an earlier life is looked up first, and not before a request of
- * that life that sleeps at a processor has had the time to wake. */
+/* A payment of an earlier life may be out: one that the journal tells of, and after async any that comes now,
+ * since its acceptance may be what was lost. It is looked up first, and not before a request of that life
+ * that sleeps at a processor has had the time to wake. (The model, early=1: both processors charge it.) */
+static bool is_of_an_earlier_life(const struct lane *lane, uint32_t slot)
+{
+    return lane->region->origin == SHM_ORIGIN_JOURNAL_ASYNC ||
+           (lane_memory_view(&lane->memory, slot).flags & PAYMENT_FLAG_UNCOUNTED) != 0;
+}
+
 static void ask_first(struct lane *lane, uint32_t slot, enum lane_place list)
 {
     int64_t due_ms = (int64_t)lane->region->created_at_monotonic_ms + lane->settings.quarantine_ms;
-    if (lane_memory_view(&lane->memory, slot).flags & PAYMENT_FLAG_UNCOUNTED &&
-        lane->now_us / 1000 < due_ms)
+    if (is_of_an_earlier_life(lane, slot) && lane->now_us / 1000 < due_ms)
         lane_queues_pause(&lane->queues, slot, list, due_ms);
     else
         lane_step(lane, slot, &(struct payment_event){.kind = PAYMENT_EVENT_ASK});
