@@ -241,11 +241,11 @@ tsan-cluster:
 VISITS ?= 20
 N      ?= 1000
 .PHONY: crash-players crash-build crash-points crash-loop
-crash-players: $(PROGRAMS) $(B)/processor $(B)/poster $(B)/prefill
+crash-players: $(PROGRAMS) $(B)/processor $(B)/poster $(B)/prefill $(B)/forgetful-disk.so
 crash-build:
 	@$(MAKE) --no-print-directory B=build/crash DEFINES=-DPAYRING_CRASH_POINTS crash-players
 crash-points: crash-build
-	@exec env VISITS=$(VISITS) SEED=$(SEED) test/crash/t01-crash-points.sh
+	@exec env VISITS=$(VISITS) SEED=$(SEED) test/lib/run-tap test/crash/t01-crash-points.sh test/crash/t03-crash-journal.sh
 crash-loop: programs tools
 	@exec env N=$(N) SEED=$(SEED) test/crash/t02-crash-loop.sh
 
@@ -348,7 +348,12 @@ $(B)/broken-sync.so: test/lib/broken_sync/broken_sync.c Makefile
 	@mkdir -p $(@D)
 	$(call say,link $@)$(COMPILE) -fPIC -shared -o $@ $<
 
-$(B)/prefill: $(B)/test/crash/prefill/prefill_main.o $(SHM_ARCHIVES)
+# One that forgets what was not synced.
+$(B)/forgetful-disk.so: test/lib/forgetful_disk/forgetful_disk.c Makefile
+	@mkdir -p $(@D)
+	$(call say,link $@)$(COMPILE) -fPIC -shared -o $@ $<
+
+$(B)/prefill: $(B)/test/crash/prefill/prefill_main.o $(WORKER_ARCHIVES)
 	$(call link)
 
 # The model explores the very object that the worker runs.

@@ -162,6 +162,7 @@ static void drop_segment(struct shm_ledger_writer *writer)
     /* Pairs with the acquire fence in is_given_up: who has read one of the words
      * that follow sees that the segment was dropped. */
     atomic_thread_fence(memory_order_release);
+    CRASH_POINT(segments_dropped_raised);
     writer->places_end += writer->segment_rows;
 }
 

@@ -12,6 +12,7 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "common/crc32c.h"
 
 /* Written in pieces, so that a worker that is told to stop need not write to the end. */
@@ -251,12 +252,14 @@ static enum status write_new(const struct shm_ledger_file_header *header, const 
         return refuse_disk(why, "created", new_path);
     enum status status = write_contents(fd, header, index, region, stopping, new_path, why);
     close(fd);
+    CRASH_POINT_IF(status == STATUS_OK, rows_file_synced);
     if (status == STATUS_OK && link(new_path, path) == 0)
         status = sync_directory(directory, why);
     else if (status == STATUS_OK && errno == EEXIST)
         status = accept_existing(header, path, directory, region, why);
     else if (status == STATUS_OK)
         status = refuse_disk(why, "named", path);
+    CRASH_POINT_IF(status == STATUS_OK, rows_file_named);
     unlink(new_path);
     return status;
 }
@@ -303,6 +306,7 @@ enum status shm_ledger_file_write_first(const struct shm_region *region, unsigne
     close(fd);
     if (status == STATUS_OK && rename(new_path, path) != 0)
         status = refuse_disk(why, "replaced", path);
+    CRASH_POINT_IF(status == STATUS_OK, first_row_filed);
     return status == STATUS_OK ? sync_directory(directory, why) : status;
 }
 

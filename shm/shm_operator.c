@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/check.h"
+#include "common/crash_point.h"
 
 static uint64_t own(const _Atomic uint64_t *word)
 {
@@ -22,6 +23,7 @@ uint64_t shm_operator_set_intake(struct shm_region *region, bool stopped)
     uint64_t number = own(intake);
     if (shm_operator_is_stopped(number) != stopped)
         atomic_store_explicit(intake, ++number, memory_order_seq_cst);
+    CRASH_POINT(intake_number_stored);
     return number;
 }
 
@@ -54,10 +56,12 @@ uint64_t shm_operator_publish(struct shm_region *region, const struct shm_operat
     atomic_store_explicit(&page->id_hi, request->id.hi, memory_order_release);
     atomic_store_explicit(&page->id_lo, request->id.lo, memory_order_release);
     atomic_store_explicit(&page->decision, (uint64_t)request->decision, memory_order_release);
+    CRASH_POINT(request_half_written);
     store_text(page->by, request->by, sizeof request->by);
     store_text(page->reason, request->reason, sizeof request->reason);
     /* Pairs with the acquire in shm_operator_number; seq_cst before the doorbell's look. */
     atomic_store_explicit(&page->request, odd + 1, memory_order_seq_cst);
+    CRASH_POINT(request_published);
     return odd + 1;
 }
 
@@ -67,6 +71,7 @@ bool shm_operator_withdraw(struct shm_region *region, unsigned lane, uint64_t nu
     CHECK(own(&page->request) == number && !(number & 1));
     /* Before the look at the phase: see the header. */
     atomic_store_explicit(&page->request, number + 1, memory_order_seq_cst);
+    CRASH_POINT(request_withdrawn);
     return shm_operator_phase(region, lane, number) != SHM_DECISION_ACTING;
 }
 
@@ -121,6 +126,9 @@ void shm_operator_see(struct shm_lane *lane, uint64_t number, enum shm_decision_
     /* The phase goes first: with the new number nobody may see the last one's. */
     atomic_store_explicit(&lane->decision.phase, (uint64_t)phase, memory_order_seq_cst);
     atomic_store_explicit(&lane->decision.number, number, memory_order_seq_cst);
+    CRASH_POINT_IF(phase == SHM_DECISION_SEEN, decision_seen);
+    CRASH_POINT_IF(phase == SHM_DECISION_ASKING, decision_asking);
+    CRASH_POINT_IF(phase == SHM_DECISION_ACTING, decision_acting);
 }
 
 bool shm_operator_begin(const struct shm_region *region, struct shm_lane *lane, uint64_t number)
@@ -138,4 +146,5 @@ void shm_operator_conclude(struct shm_lane *lane, uint64_t number,
     atomic_store_explicit(&lane->decision.detail, answer.detail, memory_order_relaxed);
     /* Pairs with the acquire in shm_operator_answered. */
     atomic_store_explicit(&lane->decision.answered, number, memory_order_release);
+    CRASH_POINT(decision_answered);
 }

@@ -9,6 +9,7 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "common/log.h"
 #include "worker/journal_internal.h"
 
@@ -123,6 +124,7 @@ static void commit_locked(struct journal *journal)
                          segments[i].number, journal->directory);
             return;
         }
+    CRASH_POINT(journal_synced);
     drop_synced(journal, segments, count);
     /* Pairs with the acquire in journal_durable. */
     atomic_store_explicit(&journal->durable, target, memory_order_release);
@@ -303,6 +305,7 @@ uint64_t journal_append(struct journal *journal, enum journal_kind kind,
                      journal->current.number, journal->directory);
         return 0;
     }
+    CRASH_POINT(journal_record_written);
     journal->used++;
     note_latest(journal, payment, slot);
     if (kind == JOURNAL_ACCEPTED)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/check.h"
+#include "common/crash_point.h"
 #include "common/crc32c.h"
 #include "shm/shm_ledger.h"
 #include "worker/journal_fold.h"
@@ -114,6 +115,7 @@ static void complete(struct journal_digest_writer *writer)
         fail(writer, "written");
     else if (disk->sync(disk->context, writer->fd) != 0)
         fail(writer, "synced");
+    CRASH_POINT_IF(writer->status == STATUS_OK, digest_synced);
 }
 
 static void give_name(struct journal_digest_writer *writer)
@@ -126,6 +128,7 @@ static void give_name(struct journal_digest_writer *writer)
         fail(writer, "renamed");
     else if (disk->sync_directory(disk->context, writer->directory) != 0)
         fail(writer, "made durable in its directory");
+    CRASH_POINT_IF(writer->status == STATUS_OK, digest_named);
 }
 
 void journal_digest_abandon(struct journal_digest_writer *writer)
@@ -356,6 +359,7 @@ static void remove_merged(const struct journal_disk *disk, const char *directory
         journal_format_digest_name(name, files->digests[i]);
         journal_files_path(path, directory, name);
         disk->remove(disk->context, path); /* one that stays is in nobody's chain */
+        CRASH_POINT(digest_merged_gone);
     }
 }
 

@@ -6,6 +6,7 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "common/log.h"
 #include "worker/journal_digest.h"
 #include "worker/journal_internal.h"
@@ -42,6 +43,7 @@ static enum status fill_segment(const struct journal *journal, const char *path,
         return explain(why, STATUS_SYSTEM, "%s cannot be written: %m", path);
     if (disk->sync(disk->context, fd) != 0)
         return explain(why, STATUS_SYSTEM, "%s could not be synced: %m", path);
+    CRASH_POINT(segment_file_synced);
     return STATUS_OK;
 }
 
@@ -53,6 +55,7 @@ static enum status name_segment(const struct journal *journal, const char *half,
         return explain(why, STATUS_SYSTEM, "%s cannot be renamed: %m", half);
     if (disk->sync_directory(disk->context, journal->directory) != 0)
         return explain(why, STATUS_SYSTEM, "%s could not be synced: %m", journal->directory);
+    CRASH_POINT(segment_file_named);
     return STATUS_OK;
 }
 
@@ -133,6 +136,7 @@ static void digest(struct journal *journal, uint64_t number)
     }
     journal->bytes += journal_keeper_bytes(&journal->digested);
     journal_keeper_remove_segment(journal, number);
+    CRASH_POINT(segment_file_removed);
     journal->bytes -= segment_bytes(journal);
     LOG_DEBUG("journal_digested", "lane=%u segment=%" PRIu64 " ids=%" PRIu64 " rows=%" PRIu64,
               journal->identity.lane, number, journal->digested.ids, journal->digested.rows);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/check.h"
+#include "common/crash_point.h"
 
 #define NAME "journal-%016" PRIx64
 
@@ -175,6 +176,7 @@ void journal_state_keep_only(const struct journal_disk *disk, const char *state_
             remove_tree(disk, path, 1);
         } else if (found.numbers[i] != generation) {
             journal_state_remove(disk, state_directory, found.numbers[i]);
+            CRASH_POINT(older_generation_gone);
         }
     }
 }
@@ -208,6 +210,7 @@ enum status journal_state_begin(const struct journal_disk *disk, const char *sta
     for (unsigned lane = 0; status == STATUS_OK && lane < lanes; lane++) {
         journal_state_new_lane_path(path, state_directory, generation, lane);
         status = make_directory(disk, path, why);
+        CRASH_POINT_IF(status == STATUS_OK, generation_lane_made);
     }
     return status;
 }
@@ -223,6 +226,7 @@ enum status journal_state_finish(const struct journal_disk *disk, const char *st
         return status;
     if (disk->rename(disk->context, half, path) != 0)
         return explain(why, STATUS_SYSTEM, "%s cannot be renamed: %m", half);
+    CRASH_POINT(generation_named);
     return sync_directory(disk, state_directory, why);
 }
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/check.h"
+#include "common/crash_point.h"
 #include "common/log.h"
 #include "worker/journal_disk.h"
 #include "worker/journal_region.h"
@@ -25,6 +26,7 @@ static void publish_state(const struct lane *lane, enum shm_journal_state state)
 {
     /* Pairs with the acquire in payment_intake.c. */
     atomic_store_explicit(&lane->memory.control->journal.state, state, memory_order_release);
+    CRASH_POINT(journal_state_published);
 }
 
 static enum shm_journal_state published_state(const struct lane *lane)
@@ -116,6 +118,7 @@ static enum status begin_anew(struct lane *lane, const char *directory,
 {
     enum status status = journal_begin_anew(&journal_disk_real, directory, lane->region,
                                             lane->memory.number, JOURNAL_SEGMENT_RECORDS, why);
+    CRASH_POINT_IF(status == STATUS_OK, journal_anew);
     if (status == STATUS_OK)
         LOG_WARN("journal_begun_anew", "lane=%u why=%s", lane->memory.number, reason->text);
     return status == STATUS_OK ? open_there(lane, directory, why) : status;
@@ -143,6 +146,7 @@ static enum status tell_all(struct lane *lane, struct explain *why)
 {
     struct journal_payment opened = journal_region_opened(lane->region, lane->memory.number);
     journal_append(lane->journal, JOURNAL_OPENED, &opened, JOURNAL_NO_SLOT);
+    CRASH_POINT(journal_opened_told);
     for (uint32_t slot = 0; slot < lane->queues.slot_count; slot++) {
         struct journal_payment image = journal_region_image(&lane->memory.payments, slot);
         if (image.state == PAYMENT_QUEUED || image.state == PAYMENT_SENT)
@@ -158,6 +162,7 @@ static void publish_heads(struct lane *lane, const uint64_t *heads)
         /* Pairs with the acquire in payment_intake_look. */
         atomic_store_explicit(&lane->memory.control->durable_head[api].value, heads[api],
                               memory_order_release);
+    CRASH_POINT(durable_heads_published);
 }
 
 static void read_heads(const struct lane *lane, uint64_t *heads)
@@ -170,6 +175,7 @@ static void publish_durable(struct lane *lane, uint64_t durable)
 {
     lane->published_durable = durable;
     atomic_store_explicit(&lane->memory.control->journal.durable, durable, memory_order_release);
+    CRASH_POINT(durable_published);
 }
 
 /* Rows may go to a file of the ledger when the journal knows durably of them. */

@@ -165,6 +165,7 @@ static void tell(struct lane_memory *memory, uint32_t record, const struct payme
     if (memory->told)
         atomic_store_explicit(&memory->control->journal.written, memory->told,
                               memory_order_release);
+    CRASH_POINT_IF(memory->told, journal_written_published);
 }
 
 struct payment_step lane_memory_step(struct lane_memory *memory, uint32_t record,

@@ -11,6 +11,7 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "common/log.h"
 #include "shm/shm_archive.h"
 #include "shm/shm_counters.h"
@@ -102,6 +103,7 @@ static enum status file_segment(struct ledger_filer *filer, uint64_t segment, st
     }
     /* Pairs with the acquire of the owner, who may now use the place again, and of the APIs. */
     atomic_store_explicit(&filer->lane->segments_filed, segment + 1, memory_order_release);
+    CRASH_POINT(segments_filed_raised);
     return STATUS_OK;
 }
 

@@ -29,13 +29,13 @@ unsigned sim_points_report(void)
 {
     unsigned visited = 0, died_at = 0;
     printf("# crash points that nobody died at:");
-    for (int i = 0; i < CRASH_POINT_COUNT; i++) {
+    for (unsigned i = 0; i < SIM_POINT_COUNT; i++) {
         visited += visits[i] > 0;
         died_at += deaths[i] > 0;
         if (deaths[i] == 0)
             printf(" %s%s", names[i], visits[i] == 0 ? " (never visited)" : "");
     }
-    printf("\n# %u of %d crash points visited; somebody died at %u of them\n", visited,
-           CRASH_POINT_COUNT, died_at);
+    printf("\n# %u of %u crash points visited; somebody died at %u of them\n", visited,
+           SIM_POINT_COUNT, died_at);
     return visited;
 }

@@ -343,7 +343,7 @@ static void make_sure(void *context, uint64_t life)
 static int draw_point(void)
 {
     return sim_chance(300) ? (int)sim_between(CRASH_POINT_row_named, CRASH_POINT_row_published)
-                           : (int)sim_below(CRASH_POINT_COUNT);
+                           : (int)sim_below(SIM_POINT_COUNT);
 }
 
 static void kill_somebody(void *context, uint64_t unused)

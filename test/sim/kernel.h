@@ -67,6 +67,9 @@ _Noreturn void sim_die_here(void);
 /* Named points to die at (crash_points.c): what became of them. */
 unsigned sim_points_report(void);
 
+/* Those before the journal's, which there is none of in here. */
+#define SIM_POINT_COUNT ((unsigned)CRASH_POINT_journal_record_written)
+
 /* The process whose thread is running; NULL: the simulator itself. */
 struct sim_process *sim_process_current(void);
 
