@@ -211,9 +211,10 @@ void lane_note_answer(struct lane *lane, uint32_t slot,
                  lane_processor_names[processor], (int)view->failing);
 }
 
-/* A payment of an earlier life may be out: one that the journal tells of, and after async any that comes now,
- * since its acceptance may be what was lost. It is looked up first, and not before a request of that life
- * that sleeps at a processor has had the time to wake. (The model, early=1: both processors charge it.) */
+/* A payment of an earlier life may be out: one that the journal tells of, and after async any that
+ * comes now, since its acceptance may be what was lost. It is looked up first, and not before a
+ * request of that life that sleeps at a processor has had the time to wake. (The model, early=1:
+ * both processors charge it.) */
 static bool is_of_an_earlier_life(const struct lane *lane, uint32_t slot)
 {
     return lane->region->origin == SHM_ORIGIN_JOURNAL_ASYNC ||

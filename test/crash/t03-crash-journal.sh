@@ -5,6 +5,8 @@ journal put right: all that was acknowledged is settled once and counted once.'
 # See test/lib/crash.sh; RATE payments a second (1500). After each death the region is kept, or lost:
 # with it go both APIs and what they had not answered, and whatever of the journal was not synced, as
 # if the power had gone (test/lib/forgetful_disk). Any other way in which it can go is test/power's.
+: "${VISITS:=2}" # the fewest that can go both ways
+export VISITS
 . test/lib/crash.sh
 
 visits_per_books=10 # deaths between two comparisons
