@@ -19,10 +19,14 @@ start_anew() {
     restart_process api0
 }
 
+journal_has_its_row() {
+    "$build/payringctl" journal | grep ' 1 rows, .* 0 payments that have not ended'
+}
+
 # The journal as it was before the payment: what async may lose.
 ok 'another payment'                post_payment api0 "$(new_id)" 19.90
 ok 'settles'                        eventually 5 counter_is lane.settled_default 1
-sleep 0.2 # ten times what the journal is behind at most
+ok 'and is in the journal'           eventually 5 journal_has_its_row
 cp -a "$play_dir/state" "$play_dir/state.before"
 
 processor default delay 2500
@@ -34,6 +38,8 @@ rm -rf "$play_dir/state" && mv "$play_dir/state.before" "$play_dir/state"
 ok 'and so is the acceptance'       start_anew
 ok 'nobody knows the payment'       answers 404 api0 "/payments/$id"
 ok 'its sender sends it again'      post_payment api0 "$id" 19.90
+kill_at_once worker0
+ok 'a new owner waits as well'      restart_process worker0
 ok 'it is found in the book'        eventually 12 payment_is api0 "$id" duplicate
 found_ms=$(($(now_ms) - created_ms))
 ok "after the quarantine ($found_ms ms)"  [ "$found_ms" -ge 4000 ]
