@@ -58,14 +58,6 @@ declare -A options=([awake_api]=--awake [awake_h2o]=--awake)
 
 # --- who is there ---------------------------------------------------------------------------
 
-bare_start() { # N
-    local n
-    for ((n = 0; n < $1; n++)); do
-        start "bare$n" "${server_prefix[@]}" "$build/bare-h2o" --unix "$dir/bare$n.sock"
-    done
-    for ((n = 0; n < $1; n++)); do ready "bare$n" says "bare$n" ready; done
-}
-
 # The bytes of an answer to a payment, head and all, must be the same everywhere.
 answer_size() { # SOCKET
     curl -si --unix-socket "$1" http://payring/payments \
@@ -84,15 +76,11 @@ unix_stage() {
 }
 
 nginx_stage() {
-    local port
     server_prefix=() LOAD_ON=
     gateway_start 2 1 "${idle[@]}"
     bare_start 2
-    for side in api bare; do
-        port=$(free_ports 1)
-        target[nginx_$side]=127.0.0.1:$port
-        nginx_start "nginx_$side" "$port" "$dir/${side}0.sock" "$dir/${side}1.sock"
-    done
+    balancers_start api bare
+    target[nginx_api]=127.0.0.1:${port_of[api]} target[nginx_bare]=127.0.0.1:${port_of[bare]}
 }
 
 # --- measuring ------------------------------------------------------------------------------

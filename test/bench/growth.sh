@@ -22,20 +22,14 @@
 slices=${SLICES:-4} slice_s=${SLICE_S:-1} rate=${RATE:-2000} rows=${ROWS:-400000}
 cluster='nginx_api api0 api1 worker0 worker1' bare='nginx_bare bare0 bare1'
 export PAYRING_LEDGER_ROWS=2097152 PAYRING_HORIZON_S=0
-declare -A port_of=()
 
 stage() {
-    local n
     gateway_start 2 2
-    for n in 0 1; do start "bare$n" "$build/bare-h2o" --unix "$dir/bare$n.sock"; done
-    for n in 0 1; do ready "bare$n" says "bare$n" ready; done
-    for n in api bare; do
-        port_of[$n]=$(free_ports 1)
-        nginx_start "nginx_$n" "${port_of[$n]}" "$dir/${n}0.sock" "$dir/${n}1.sock"
-    done
+    bare_start 2
+    balancers_start api bare
 }
 
-# slice KEY SIDE RATE NAME...: behind $dir/KEY.slices, the CPU in us that NAMES took, of how many payments.
+# slice KEY SIDE RATE NAME...: behind $dir/KEY.slices, the CPU in ns that NAMES took, of how many payments.
 slice() {
     local key=$1 side=$2 at=$3 before
     shift 3
@@ -64,12 +58,9 @@ in_turns() { # COMMAND...: of a text each
 }
 
 private_mb() {
-    local name pid
-    for name in $cluster; do
-        for pid in "${pid_of[$name]}" $(cat "/proc/${pid_of[$name]}/task/${pid_of[$name]}/children"); do
-            cat "/proc/$pid/smaps_rollup"
-        done
-    done | awk '/^(Pss_Anon|Pss_File):/ { kb += $2 } END { printf "%.2f", kb * 1.024 / 1e3 }'
+    local pid
+    # shellcheck disable=SC2086
+    for pid in $(pids_of $cluster); do cat "/proc/$pid/smaps_rollup"; done | awk '/^(Pss_Anon|Pss_File):/ { kb += $2 } END { printf "%.2f", kb * 1.024 / 1e3 }'
 }
 
 fill() { # UP-TO

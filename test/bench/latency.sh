@@ -25,17 +25,11 @@
 . "$(dirname "$0")/lib/stage.sh"
 
 slices=${SLICES:-4} slice_s=${SLICE_S:-1} connections=${CONNECTIONS:-64} rates=${RATES:-1000 5000 10000}
-declare -A port_of=()
 
 stage() {
-    local n
     gateway_start 2 2
-    for n in 0 1; do start "bare$n" "$build/bare-h2o" --unix "$dir/bare$n.sock"; done
-    for n in 0 1; do ready "bare$n" says "bare$n" ready; done
-    for n in api bare; do
-        port_of[$n]=$(free_ports 1)
-        nginx_start "nginx_$n" "${port_of[$n]}" "$dir/${n}0.sock" "$dir/${n}1.sock"
-    done
+    bare_start 2
+    balancers_start api bare
     port_of[pair]=${port_of[bare]}
 }
 

@@ -34,12 +34,8 @@ region_bytes() {
 
 # memory NAME...: of these and their children, and of the region.
 memory() {
-    local name pid files=''
-    for name; do
-        for pid in "${pid_of[$name]}" $(cat "/proc/${pid_of[$name]}/task/${pid_of[$name]}/children"); do
-            files="$files /proc/$pid/smaps_rollup"
-        done
-    done
+    local pid files=''
+    for pid in $(pids_of "$@"); do files="$files /proc/$pid/smaps_rollup"; done
     # shellcheck disable=SC2086
     cat $files | awk -v region="$(region_bytes)" '
         { kb[$1] += $2 }

@@ -19,11 +19,9 @@ everywhere=$(taskset -cp $$ | sed 's/.*: //') together=${on_one[2]}
 export PAYRING_RING_SLOTS=262144
 
 place() { # PROCESSORS
-    local name pid
-    for name in nginx api0 api1; do
-        for pid in "${pid_of[$name]}" $(cat "/proc/${pid_of[$name]}/task/${pid_of[$name]}/children"); do
-            taskset -apc "$1" "$pid" >/dev/null || give_up "$name cannot be moved"
-        done
+    local pid
+    for pid in $(pids_of nginx api0 api1); do
+        taskset -apc "$1" "$pid" >/dev/null || give_up "process $pid cannot be moved"
     done
 }
 

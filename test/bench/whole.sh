@@ -156,10 +156,9 @@ play_gateway() {
 }
 
 play_pair() {
-    local rate watched='nginx bare0 bare1 default' n
+    local rate watched='nginx bare0 bare1 default'
     processors_start
-    for n in 0 1; do start "bare$n" "$build/bare-h2o" --unix "$dir/bare$n.sock"; done
-    for n in 0 1; do ready "bare$n" says "bare$n" ready; done
+    bare_start 2
     nginx_start nginx "$port" "$dir/bare0.sock" "$dir/bare1.sock"
     highest pair
     # shellcheck disable=SC2046

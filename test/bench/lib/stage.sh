@@ -210,17 +210,41 @@ nginx_start() {
     ready "$name" perl -MIO::Socket::INET -e 'exit !IO::Socket::INET->new("127.0.0.1:" . shift)' "$port"
 }
 
+# bare_start N: so many bare-h2o, ready, on $dir/bare0.sock ...; with $server_prefix, as the APIs.
+bare_start() {
+    local n
+    for ((n = 0; n < $1; n++)); do
+        start "bare$n" "${server_prefix[@]}" "$build/bare-h2o" --unix "$dir/bare$n.sock"
+    done
+    for ((n = 0; n < $1; n++)); do ready "bare$n" says "bare$n" ready; done
+}
+
+# balancers_start SIDE...: nginx_SIDE before $dir/SIDE0.sock and $dir/SIDE1.sock, on ${port_of[SIDE]}.
+declare -A port_of=()
+balancers_start() {
+    local side
+    for side; do
+        port_of[$side]=$(free_ports 1)
+        nginx_start "nginx_$side" "${port_of[$side]}" "$dir/${side}0.sock" "$dir/${side}1.sock"
+    done
+}
+
 # --- measuring ------------------------------------------------------------------------------
+
+# pids_of NAME...: theirs and their children's.
+pids_of() {
+    local name
+    for name; do
+        # shellcheck disable=SC2046
+        echo "${pid_of[$name]}" $(cat "/proc/${pid_of[$name]}/task/${pid_of[$name]}/children")
+    done
+}
 
 # cpu_ns NAME...: what these, with all their threads and children, have used of a processor so far,
 # user and system, as the scheduler counts it (a tick of /proc/PID/stat is 10 ms).
 cpu_ns() {
-    local name pid
-    for name; do
-        for pid in "${pid_of[$name]}" $(cat "/proc/${pid_of[$name]}/task/${pid_of[$name]}/children"); do
-            cat /proc/"$pid"/task/*/schedstat
-        done
-    done | awk '{ sum += $1 } END { printf "%.0f\n", sum }'
+    local pid
+    for pid in $(pids_of "$@"); do cat /proc/"$pid"/task/*/schedstat; done | awk '{ sum += $1 } END { printf "%.0f\n", sum }'
 }
 
 # load NAME OPTIONS OF build/load...: its line of JSON is in $dir/NAME.json. A processor of its own
@@ -266,7 +290,7 @@ play_parts() {
 round_is_of() {
     git rev-parse HEAD
     git diff HEAD | cksum
-    env | grep -E '^(SLICES|SLICE_S|CASES|RATES|CONNECTIONS|PARTS|SIZES|WINDOWS|ROWS_FIRST|ROWS_MOST|FIRST_RATE|BEYOND|BEYOND_S|PROBE_S|SECONDS_EACH|IDLE_SECONDS|TEST_SECONDS)=' | sort
+    env | grep -E '^(SLICES|SLICE_S|CASES|RATES|CONNECTIONS|PARTS|SIZES|WINDOWS|ROWS_FIRST|ROWS_MOST|FIRST_RATE|RATE|ROWS|BEYOND|BEYOND_S|PROBE_S|SECONDS_EACH|IDLE_SECONDS|TEST_SECONDS)=' | sort
 }
 
 # play_rounds FUNCTION: it prints a round's line of JSON. Its number counts on from the rounds that are

@@ -42,4 +42,23 @@ figures 2 some
 figures 2 some
 echo 'nonsense' >"$play_dir/rounds"
 figures 2 some
+
+# Kept rounds are added to by the same benchmark alone.
+cat >"$play_dir/bench.sh" <<END
+. test/bench/lib/stage.sh
+round() { echo '{"a":1}'; }
+play_rounds round
+say_figures some
+END
+kept() { # STATUS [SETTING...]
+    status=0 expected=$1
+    shift
+    env ROUNDS=1 ROUNDS_FILE="$play_dir/kept" "$@" bash "$play_dir/bench.sh" >"$play_dir/line" 2>"$play_dir/errors" || status=$?
+    is "kept rounds: ${*:-the same again}" "$status" "$expected"
+}
+kept 0
+kept 0
+ok 'they are two now'                holds line '$_->{rounds} == 2 && $_->{figures}{a}{median} == 1'
+kept 2 RATE=17
+ok 'and it says so'                  grep -q 'of another commit or with other settings' "$play_dir/errors"
 done_testing
