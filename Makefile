@@ -62,7 +62,7 @@ UNIT_TESTS        := $(patsubst test/unit/%.c,$(B)/unit/%,$(UNIT_SOURCES))
 PROGRAMS := $(B)/payring-api $(B)/payring-worker $(B)/payringctl
 TOOLS    := $(if $(PROCESSOR_OBJECTS),$(B)/processor) $(if $(POSTER_OBJECTS),$(B)/poster) \
             $(addprefix $(B)/,$(BENCH_TOOLS)) $(B)/bench-summary $(B)/bare-settle $(B)/feed \
-            $(B)/bench-ring $(B)/bench-handover \
+            $(B)/bench-ring $(B)/bench-handover $(B)/wake-stamp.so \
             $(B)/bench-journal-ids $(B)/broken-sync.so
 MODEL    := $(if $(MODEL_OBJECTS),$(B)/model)
 POWER    := $(if $(POWER_OBJECTS),$(B)/power-cuts)
@@ -355,6 +355,11 @@ $(B)/forgetful-disk.so: test/lib/forgetful_disk/forgetful_disk.c Makefile
 
 $(B)/prefill: $(B)/test/crash/prefill/prefill_main.o $(WORKER_ARCHIVES)
 	$(call link)
+
+# Has a worker say when its doorbell woke it.
+$(B)/wake-stamp.so: test/bench/handover/stamp/wake_stamp.c Makefile
+	@mkdir -p $(@D)
+	$(call say,link $@)$(COMPILE) -fPIC -shared -o $@ $<
 
 # The model explores the very object that the worker runs.
 $(B)/model: $(MODEL_OBJECTS) $(B)/worker/payment_protocol.o $(SHM_ARCHIVES)

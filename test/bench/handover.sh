@@ -11,6 +11,9 @@
 # is held against the faster of the two ways to use ck_ring. The idle cluster is nginx, two APIs and
 # two workers with a lane each, with their settings' presets; both processors are there and answer
 # its health calls; their own CPU does not count.
+#
+# A wake-up is measured twice: `idle` as the cluster runs, where the kernel mostly puts whom an API wakes
+# on the API's own processor; and `apart`, where it has another one, which is halted meanwhile.
 . "$(dirname "$0")/lib/stage.sh"
 
 parts=${PARTS:-ring latency idle}
@@ -31,15 +34,18 @@ ring() {
             print encode_json($r)'
 }
 
-latency() {
-    local port status
+# one_latency 'PREFIX OF THE WORKER' PREFIX-AND-OPTIONS OF build/bench-handover...: its line of JSON.
+one_latency() {
+    local worker=$1 port status
+    shift
     port=$(free_ports 1)
     export PAYRING_API_SLOTS=1 PAYRING_LANES=1 PAYRING_LEDGER_ROWS=1048576
     region_create
-    start handover "${on_one[@]}" "$build/bench-handover" --listen "$port" --idle 1000 --rate 1000 --rate 5000
+    start handover "$@" --listen "$port"
     ready handover says handover ready
     export PAYRING_DEFAULT_URL=http://127.0.0.1:$port PAYRING_FALLBACK_URL=http://127.0.0.1:$port
-    worker_start worker0 "${on_other[@]}"
+    # shellcheck disable=SC2086
+    worker_start worker0 $worker
     wait "${pid_of[handover]}"
     status=$?
     unset "pid_of[handover]"
@@ -48,6 +54,14 @@ latency() {
     region_remove
     unset PAYRING_API_SLOTS PAYRING_LANES PAYRING_LEDGER_ROWS PAYRING_DEFAULT_URL PAYRING_FALLBACK_URL
     grep '^{' "$dir/handover.log"
+}
+
+latency() {
+    local together apart
+    together=$(one_latency "env WAKE_STAMP=$dir/stamp LD_PRELOAD=$build/wake-stamp.so" \
+        "$build/bench-handover" --stamp "$dir/stamp" --idle 1000) || return
+    apart=$(one_latency "${on_other[*]}" "${on_one[@]}" "$build/bench-handover" --apart 1000 --rate 1000 --rate 5000) || return
+    echo "${together%\}},${apart#{}"
 }
 
 both_were_asked() {
@@ -103,6 +117,7 @@ for part in $parts; do
         ;;
     latency)
         arguments+=(--ratio latency.wake_to_floor=latency.idle.wake_us.p50/latency.idle.floor_us.p50
+            --ratio latency.wake_to_floor_apart=latency.apart.wake_us.p50/latency.apart.floor_us.p50
             --bar 'latency.idle.wake_us.p50<=10')
         ;;
     idle) arguments+=(--bar 'idle.all<=0.5') ;;

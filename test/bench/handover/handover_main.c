@@ -1,22 +1,28 @@
 /* bench-handover: how long a payment takes from being published to its lane's owner, and to the
  * first byte of its request at the processor.
  *
- *   bench-handover --listen PORT [--idle N] [--rate R [--seconds S]]...
+ *   bench-handover --listen PORT --stamp FILE --idle N
+ *   bench-handover --listen PORT [--apart N] [--rate R [--seconds S]]...
  *
  * One thread is the API and both processors (on 127.0.0.1:PORT), so that one clock tells when what
- * happened; it never sleeps while it measures, and wants a processor of its own. The worker is a
- * real one, of the region that PAYRING_REGION names, with one lane; this program waits for it.
+ * happened. The worker is a real one, of the region that PAYRING_REGION names, with one lane; this
+ * program waits for it.
  *
- * --idle N     N payments, each after the owner has gone to sleep and some milliseconds more.
+ * --idle N     N payments, each after the owner has gone to sleep and some milliseconds more. As an
+ *              API does, this thread sleeps until it publishes and as soon as it has, and the
+ * kernel may put all of them where it likes. The owner itself says when it woke: the worker has
+ *              wake-stamp.so loaded (wake_stamp.c), with the same FILE.
+ * --apart N    the same with a processor each: this thread never sleeps, the worker is on another
+ *              processor, says the script, which is halted when there is nothing to do.
  *              `wake_us` is from before the push until the owner has withdrawn the announcement of
  *              its sleep, `ring_us` the part of it that the producer spends in its own call.
  *              Between two of them a bare sleeper is woken, who does nothing but poll a pipe and
- *              count: `floor_us`, what the machine takes for any wake-up of that kind.
- * --rate R     at random moments, R a second on average, for S seconds (3). `taken_us` is from
- *              before the push until the ring's head has passed the payment: it stands in the
- * table.
+ *              note the time: `floor_us`, what the machine takes for any wake-up of that kind.
+ * --rate R     at random moments, R a second on average, for S seconds (3), this thread never
+ *              asleep. `taken_us` is from before the push until the ring's head has passed the
+ *              payment: it stands in the table.
  *
- * Both: `first_byte_us` is from before the push until a read has brought the beginning of its
+ * All: `first_byte_us` is from before the push until a read has brought the beginning of its
  * request. Prints one line of JSON: of each the percentiles. */
 #include "api/payment_intake.h"
 #include "common/clock.h"
@@ -24,6 +30,7 @@
 #include "test/lib/client/histogram.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <math.h>
 #include <netinet/in.h>
@@ -42,7 +49,7 @@
 
 enum { CLIENTS_MAX = 2048, EVENTS_MAX = 64, PENDING = 65536, REQUEST_SIZE = 2048 };
 enum { AMOUNT_CENTS = 1990, PAUSE_LEAST_US = 2000, PAUSE_MORE_US = 3000 };
-enum { ANSWER_DEADLINE_S = 10 };
+enum { ANSWER_DEADLINE_S = 10, LOOK_US = 50 };
 
 static const char ANSWER[] =
     "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 80\r\n\r\n"
@@ -54,6 +61,7 @@ struct phase {
 
 /* Another process, in memory that both share. */
 struct sleeper {
+    _Atomic int64_t woken_ns;
     _Atomic uint64_t woken; /* times */
 };
 
@@ -73,6 +81,7 @@ struct bench {
     struct phase *phase;
     struct sleeper *sleeper;
     int sleeper_bell;
+    _Atomic int64_t *stamp; /* when the owner woke, says the owner; NULL: we watch it */
     struct {
         size_t size;
         char bytes[REQUEST_SIZE];
@@ -270,11 +279,11 @@ static void note_taken(struct bench *bench)
 
 /* --- the bare sleeper ----------------------------------------------------------------------- */
 
-_Noreturn static void be_sleeper(struct sleeper *sleeper, int bell)
+_Noreturn static void be_sleeper(struct sleeper *sleeper, int bell, bool apart)
 {
     char byte;
     cpu_set_t second;
-    if (sysconf(_SC_NPROCESSORS_ONLN) > 1) { /* where the worker is, says the script */
+    if (apart && sysconf(_SC_NPROCESSORS_ONLN) > 1) { /* where the worker is, says the script */
         CPU_ZERO(&second);
         CPU_SET(1, &second);
         (void)sched_setaffinity(0, sizeof second, &second);
@@ -282,6 +291,7 @@ _Noreturn static void be_sleeper(struct sleeper *sleeper, int bell)
     for (;;) {
         struct pollfd rung = {.fd = bell, .events = POLLIN};
         (void)poll(&rung, 1, -1);
+        atomic_store_explicit(&sleeper->woken_ns, now_ns(), memory_order_relaxed);
         atomic_fetch_add_explicit(&sleeper->woken, 1, memory_order_release);
         if (read(bell, &byte, 1) <= 0)
             _exit(EXIT_SUCCESS); /* the bench has ended */
@@ -300,10 +310,15 @@ static void start_sleeper(struct bench *bench)
         give_up("the bare sleeper", NULL);
     if (child == 0) {
         close(ends[1]);
-        be_sleeper(bench->sleeper, ends[0]);
+        be_sleeper(bench->sleeper, ends[0], bench->stamp == NULL);
     }
     close(ends[0]);
     bench->sleeper_bell = ends[1];
+}
+
+static void sleep_us(long us)
+{
+    nanosleep(&(struct timespec){.tv_nsec = us * 1000}, NULL);
 }
 
 static void wake_sleeper(struct bench *bench)
@@ -313,8 +328,9 @@ static void wake_sleeper(struct bench *bench)
     if (write(bench->sleeper_bell, "", 1) != 1)
         give_up("the bare sleeper", NULL);
     while (atomic_load_explicit(&bench->sleeper->woken, memory_order_acquire) == before)
-        continue;
-    histogram_note(&bench->phase->floor, now_ns() - began_ns);
+        if (bench->stamp)
+            sleep_us(LOOK_US);
+    histogram_note(&bench->phase->floor, atomic_load(&bench->sleeper->woken_ns) - began_ns);
 }
 
 /* --- phases --------------------------------------------------------------------------------- */
@@ -333,6 +349,24 @@ static void serve_until_quiet(struct bench *bench, int64_t quiet_us)
     note_taken(bench);
 }
 
+/* By our own watch, which sees it at once, or by the owner's. */
+static int64_t when_it_woke(const struct bench *bench, uint64_t asleep)
+{
+    if (bench->stamp) {
+        int64_t deadline_ns = now_ns() + ANSWER_DEADLINE_S * INT64_C(1000000000);
+        while (atomic_load_explicit(bench->stamp, memory_order_acquire) == 0) {
+            if (now_ns() > deadline_ns)
+                give_up("the worker", &(struct explain){"does not say when it woke"});
+            sleep_us(LOOK_US);
+        }
+        return atomic_load_explicit(bench->stamp, memory_order_relaxed);
+    }
+    /* A change, not an even one: should we be held up, it may sleep again by then. */
+    while (sleep_count(bench) == asleep)
+        continue;
+    return now_ns();
+}
+
 static void idle_one(struct bench *bench)
 {
     serve_until_quiet(bench, PAUSE_LEAST_US + (int64_t)(next_random(bench) % PAUSE_MORE_US));
@@ -341,11 +375,12 @@ static void idle_one(struct bench *bench)
     uint64_t asleep = sleep_count(bench);
     if (!(asleep & 1))
         return; /* something else has just woken it */
+    if (bench->stamp)
+        atomic_store_explicit(bench->stamp, 0, memory_order_relaxed);
     int64_t began_ns = publish(bench), returned_ns = now_ns();
-    /* A change, not an even one: should we be held up, it may sleep again by then. */
-    while (sleep_count(bench) == asleep)
-        continue;
-    histogram_note(&bench->phase->wake, now_ns() - began_ns);
+    while (bench->stamp && bench->out > 0)
+        serve_all(bench, 1);
+    histogram_note(&bench->phase->wake, when_it_woke(bench, asleep) - began_ns);
     histogram_note(&bench->phase->ring, returned_ns - began_ns);
     while (bench->out > 0)
         serve_all(bench, 0);
@@ -396,6 +431,18 @@ static void write_phase(const char *separator, const char *name, double rate,
     putchar('}');
 }
 
+static _Atomic int64_t *map_stamp(const char *path)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0 || ftruncate(fd, sizeof(int64_t)) != 0)
+        give_up(path, NULL);
+    void *stamp = mmap(NULL, sizeof(int64_t), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (stamp == MAP_FAILED)
+        give_up(path, NULL);
+    close(fd);
+    return stamp;
+}
+
 static int64_t number(const char *text)
 {
     char *end;
@@ -410,6 +457,8 @@ int main(int argc, char **argv)
 {
     static const struct option known[] = {{"listen", required_argument, NULL, 'l'},
                                           {"idle", required_argument, NULL, 'i'},
+                                          {"apart", required_argument, NULL, 'a'},
+                                          {"stamp", required_argument, NULL, 't'},
                                           {"rate", required_argument, NULL, 'r'},
                                           {"seconds", required_argument, NULL, 's'},
                                           {NULL, 0, NULL, 0}};
@@ -418,11 +467,14 @@ int main(int argc, char **argv)
     double rates[8] = {0};
     int64_t count = 0, seconds = 3, port = 0;
     unsigned rate_count = 0;
+    bool is_apart = true;
     for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         if (option == 'l')
             port = number(optarg);
-        else if (option == 'i')
-            count = number(optarg);
+        else if (option == 'i' || option == 'a')
+            count = number(optarg), is_apart = option == 'a';
+        else if (option == 't')
+            bench.stamp = map_stamp(optarg);
         else if (option == 's')
             seconds = number(optarg);
         else if (option == 'r' && rate_count < 7)
@@ -430,6 +482,8 @@ int main(int argc, char **argv)
         else
             return 2;
     }
+    if (is_apart == (bench.stamp != NULL) || (!is_apart && rate_count > 0))
+        return 2;
     signal(SIGPIPE, SIG_IGN);
     start_sleeper(&bench);
     listen_on(&bench, (uint16_t)port);
@@ -442,7 +496,7 @@ int main(int argc, char **argv)
     idle(&bench, (uint64_t)count);
     putchar('{');
     if (count > 0)
-        write_phase("", "idle", 0, &phases[0]);
+        write_phase("", is_apart ? "apart" : "idle", 0, &phases[0]);
     for (unsigned i = 1; i <= rate_count; i++) {
         bench.phase = &phases[i];
         loaded(&bench, rates[i], seconds);
