@@ -2,6 +2,7 @@
 description='Under a load that is too much for both processors, what is in flight at each settles
 at a level of its own: its capacity and 2 to 6 waiting for each of the two lanes, give or take a
 tenth (what waits is told from latencies, and those of a busy machine are noisy).'
+# Alone: it looks at how long things take.
 . test/lib/cluster.sh
 
 cluster_start --apis 2 --workers 2 PAYRING_DEADLINE_MS=1000

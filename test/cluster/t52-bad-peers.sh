@@ -1,6 +1,7 @@
 #!/bin/sh
 description='Whatever a peer does, a summary that misses its region is a 503 that names it, in time,
 the own sums are still told, and the API lives on.'
+# Alone: it looks at how long things take.
 . test/lib/cluster.sh
 
 # shellcheck disable=SC2046

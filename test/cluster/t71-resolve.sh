@@ -1,6 +1,7 @@
 #!/bin/sh
 description='An operator decides about a pinned payment; the lane that owns it carries it out if the
 processor says the same, and whoever dies meanwhile, it is done or not, never half.'
+# Alone: it looks at how long things take.
 . test/lib/cluster.sh
 
 # resolve STATUS WORD ID DECISION [options...]: it ends so and says the word.
