@@ -139,6 +139,11 @@ static enum payment_intake_verdict push(struct payment_intake *intake, unsigned 
     return PAYMENT_INTAKE_ACCEPTED;
 }
 
+void payment_intake_expect(const struct payment_intake *intake, const struct uuid *id)
+{
+    shm_payments_expect(&intake->lanes[shm_payments_lane_of(intake->region, id)].payments, id);
+}
+
 enum payment_intake_verdict payment_intake_offer(struct payment_intake *intake,
                                                  const struct uuid *id, int64_t amount_cents,
                                                  int64_t now_ms)

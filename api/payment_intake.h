@@ -82,6 +82,10 @@ struct payment_intake {
 void payment_intake_open(struct payment_intake *, const struct shm_region *, unsigned api_slot);
 void payment_intake_close(struct payment_intake *);
 
+/* That id will be offered soon: its lane's lines of the table, which the lane writes, take longer
+ * to come than the rest of a request takes to read. */
+void payment_intake_expect(const struct payment_intake *, const struct uuid *id);
+
 /* Take a payment in, or say why not.
  *
  * Never waits. Only ACCEPTED changed anything; all others may be asked again at any time.

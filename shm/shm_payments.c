@@ -106,6 +106,11 @@ static _Atomic uint32_t *head_of(const struct shm_payments *payments, const stru
     return &payments->heads[uuid_hash(&seeded) & payments->heads_mask];
 }
 
+void shm_payments_expect(const struct shm_payments *payments, const struct uuid *id)
+{
+    __builtin_prefetch(head_of(payments, id));
+}
+
 static bool has_id(const struct shm_payment *record, const struct uuid *id)
 {
     return ACQUIRE(record->id_hi) == id->hi && ACQUIRE(record->id_lo) == id->lo;

@@ -58,6 +58,10 @@ const char *shm_payments_state_name(enum payment_state);
  * or damaged (its checksum, state or processor cannot be). */
 bool shm_payments_read(const struct shm_payments *, uint32_t record, struct shm_payment_snapshot *);
 
+/* Look for that id soon: have the index fetched where the look begins. Reads and promises nothing.
+ */
+void shm_payments_expect(const struct shm_payments *, const struct uuid *);
+
 /* What came of a look for an id. The first two as truth values. */
 enum shm_payments_finding {
     SHM_PAYMENTS_MISS = 0,

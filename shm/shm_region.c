@@ -503,7 +503,13 @@ static void close_area(const struct shm_region *region, const void *area, uint64
 
 enum status shm_region_open_api(struct shm_region *region, unsigned api_slot, struct explain *why)
 {
-    return open_area(region, shm_region_api(region, api_slot), region->places.api_stride, why);
+    void *area = shm_region_api(region, api_slot);
+    enum status status = open_area(region, area, region->places.api_stride, why);
+    /* Every page of the rings is used in turn: mapped now, no payment waits for that. Where the
+     * kernel does not do it, they wait. */
+    if (status == STATUS_OK)
+        (void)madvise(area, region->places.api_stride, MADV_POPULATE_WRITE);
+    return status;
 }
 
 enum status shm_region_open_lane(struct shm_region *region, unsigned lane, struct explain *why)
