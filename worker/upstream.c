@@ -307,13 +307,14 @@ static bool set_manners(CURL *easy, const char *protocol)
            curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, (long)NAME_CACHE_S) == CURLE_OK;
 }
 
-/* Without TLS nobody reads these names, but libcurl copies them for every transfer. */
-static bool forget_authorities(CURL *easy)
+/* Without TLS nobody reads these names, but libcurl copies them for every transfer. A saving only:
+ * one that is built without them may refuse. */
+static void forget_authorities(CURL *easy)
 {
-    return curl_easy_setopt(easy, CURLOPT_CAINFO, NULL) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_CAPATH, NULL) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_PROXY_CAINFO, NULL) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_PROXY_CAPATH, NULL) == CURLE_OK;
+    (void)curl_easy_setopt(easy, CURLOPT_CAINFO, NULL);
+    (void)curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+    (void)curl_easy_setopt(easy, CURLOPT_PROXY_CAINFO, NULL);
+    (void)curl_easy_setopt(easy, CURLOPT_PROXY_CAPATH, NULL);
 }
 
 /* From its text libcurl parses a URL for every transfer, a fifth of what it does for one. */
@@ -346,13 +347,14 @@ static struct transfer *make_transfer(struct upstream *upstream, struct pool *po
     if (is_plain)
         transfer->sockets = &upstream->sockets;
     transfer->easy = curl_easy_init();
-    if (!transfer->easy || (is_plain && !forget_authorities(transfer->easy)) ||
-        !set_callbacks(transfer, &upstream->sockets) ||
+    if (!transfer->easy || !set_callbacks(transfer, &upstream->sockets) ||
         !set_manners(transfer->easy, upstream->processors[pool->processor].protocol) ||
         !set_request(transfer, upstream)) {
         forget_transfer(transfer);
         return NULL;
     }
+    if (is_plain)
+        forget_authorities(transfer->easy);
     transfer->next_made = upstream->made;
     upstream->made = transfer;
     pool->made++;

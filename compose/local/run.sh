@@ -14,20 +14,7 @@ port=${PAYRING_PORT:-9999}
 default_port=${PAYRING_DEFAULT_PORT:-8001}
 fallback_port=${PAYRING_FALLBACK_PORT:-8002}
 unset PAYRING_PORT PAYRING_DEFAULT_PORT PAYRING_FALLBACK_PORT PAYRING_API_SOCKET PAYRING_API_SLOT
-# A request goes from nginx to an API and back. On a machine of two or three processors these share
-# one, and all others have the rest: there, what waits for a processor is what p99 is made of, and what
-# settles is in no hurry (docs/TESTING.md, The public test's score). Where it is allowed, nginx and the
-# APIs are also first in line.
-read -ra processors <<<"$(taskset -cp $$ | sed 's/.*: *//' |
-    perl -ne 'print join " ", map { /(\d+)-(\d+)/ ? $1 .. $2 : $_ } split /,/')"
-front=() back=()
-case ${#processors[@]} in
-2 | 3)
-    front=(taskset -c "${processors[0]}")
-    back=(taskset -c "$(IFS=,; echo "${processors[*]:1}")")
-    ;;
-esac
-[ "$(nice -n -10 nice 2>/dev/null)" != -10 ] || front+=(nice -n -10)
+. "$here/placing.sh" # sets front, back
 start_limit_s=15
 stop_limit_s=15
 

@@ -12,8 +12,9 @@
 # two workers with a lane each, with their settings' presets; both processors are there and answer
 # its health calls; their own CPU does not count.
 #
-# A wake-up is measured twice: `idle` as the cluster runs, where the kernel mostly puts whom an API wakes
-# on the API's own processor; and `apart`, where it has another one, which is halted meanwhile.
+# A wake-up is measured twice: `idle` with nothing pinned, as containers and units run, where the kernel may
+# put whom an API wakes on the API's own processor; and `apart`, where it has another one, which is halted
+# meanwhile, as in `make run` on two.
 . "$(dirname "$0")/lib/stage.sh"
 
 parts=${PARTS:-ring latency idle}
@@ -34,10 +35,11 @@ ring() {
             print encode_json($r)'
 }
 
-# one_latency 'PREFIX OF THE WORKER' PREFIX-AND-OPTIONS OF build/bench-handover...: its line of JSON.
+# one_latency NAME 'PREFIX OF THE WORKER' PREFIX AND OPTIONS OF build/bench-handover...: its line of JSON is in
+# $dir/NAME.
 one_latency() {
-    local worker=$1 port status
-    shift
+    local name=$1 worker=$2 port status
+    shift 2
     port=$(free_ports 1)
     export PAYRING_API_SLOTS=1 PAYRING_LANES=1 PAYRING_LEDGER_ROWS=1048576
     region_create
@@ -53,15 +55,15 @@ one_latency() {
     drop worker0
     region_remove
     unset PAYRING_API_SLOTS PAYRING_LANES PAYRING_LEDGER_ROWS PAYRING_DEFAULT_URL PAYRING_FALLBACK_URL
-    grep '^{' "$dir/handover.log"
+    grep '^{' "$dir/handover.log" >"$dir/$name"
 }
 
 latency() {
-    local together apart
-    together=$(one_latency "env WAKE_STAMP=$dir/stamp LD_PRELOAD=$build/wake-stamp.so" \
-        "$build/bench-handover" --stamp "$dir/stamp" --idle 1000) || return
-    apart=$(one_latency "${on_other[*]}" "${on_one[@]}" "$build/bench-handover" --apart 1000 --rate 1000 --rate 5000) || return
-    echo "${together%\}},${apart#{}"
+    one_latency idle "env WAKE_STAMP=$dir/stamp LD_PRELOAD=$build/wake-stamp.so" \
+        "$build/bench-handover" --stamp "$dir/stamp" --idle 1000 || return
+    one_latency apart "${on_other[*]}" "${on_one[@]}" "$build/bench-handover" --apart 1000 --rate 1000 --rate 5000 || return
+    sed 's/}$/,/' "$dir/idle" | tr -d '\n'
+    sed 's/^{//' "$dir/apart"
 }
 
 both_were_asked() {

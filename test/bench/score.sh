@@ -8,12 +8,14 @@
 # have been possible is what nginx's p99 would have earned with every one of its payments settled by
 # the default processor. NGINX=stream puts the gateway's own balancer before nginx as well, so that
 # both have the same way to go; the default, direct, is the harder one to keep up with.
+# It is placed as the gateway's own (compose/local/placing.sh).
 #
 # A run passes with 99 % of what was possible, no inconsistency and nothing left unsettled. The
 # JSON of every run stays in SCORE_DIR, if that is set. PAYRING_* settings are passed on.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 . test/lib/common.sh
+. compose/local/placing.sh # sets front
 
 runs=${1:-5} seconds=${2:-60}
 nginx_way=${NGINX:-direct}
@@ -106,11 +108,11 @@ start_nginx() {
     *) fail "NGINX=$nginx_way: direct or stream" ;;
     esac >"$dir/answers.conf"
     rm -f "$dir"/answers?.sock
-    PATH="$PATH:/usr/sbin" start answers nginx -p "$dir" -e stderr -c "$dir/answers.conf" -g "$user"
+    PATH="$PATH:/usr/sbin" start answers "${front[@]}" nginx -p "$dir" -e stderr -c "$dir/answers.conf" -g "$user"
     nginx_pids=$started
     if [ "$nginx_way" = stream ]; then
         mkdir -p "$dir/balancer"
-        start balancer compose/local/balancer.sh "$dir/balancer" "$nginx_port" \
+        start balancer "${front[@]}" compose/local/balancer.sh "$dir/balancer" "$nginx_port" \
             "$dir/answers0.sock" "$dir/answers1.sock"
         nginx_pids="$started $nginx_pids"
     fi
@@ -152,10 +154,11 @@ while [ "$run" -le "$runs" ]; do
 done
 
 perl -MJSON::PP -e '
-    my ($dir, $runs, $way) = @ARGV;
+    my ($dir, $runs, $way, @front) = @ARGV;
     my $read = sub { local $/; open my $in, "<", "$dir/$_[0].json" or die "$_[0]: $!\n"; decode_json(scalar <$in>) };
     my (@shares, $bad);
-    printf "nginx %s\n", $way eq "direct" ? "answers by itself" : "answers behind the same balancer";
+    printf "nginx %s; nginx and APIs run %s\n", $way eq "direct" ? "answers by itself" : "answers behind the same balancer",
+        @front ? "by @front" : "anywhere";
     printf "%3s %12s %12s %12s %12s %7s %6s %4s %8s\n",
         "run", "nginx p99 ms", "our p99 ms", "possible", "score", "share", "incons", "lag", "failures";
     for my $run (1 .. $runs) {
@@ -172,4 +175,4 @@ perl -MJSON::PP -e '
     @shares = sort { $a <=> $b } @shares;
     printf "share of what was possible: lowest %.4f, median %.4f; %d of %d runs passed\n",
         $shares[0], $shares[@shares / 2], $runs - ($bad // 0), $runs;
-    exit($bad ? 1 : 0)' "$keep" "$runs" "$nginx_way"
+    exit($bad ? 1 : 0)' "$keep" "$runs" "$nginx_way" "${front[@]}"

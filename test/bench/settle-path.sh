@@ -5,6 +5,7 @@
 #
 #   ROUNDS=5 SLICES=4 test/bench/settle-path.sh
 #   CASES="1/0 2/10"   only these (LANES/DELAY in ms)
+#   LEAN=yes           the bare loop uses libcurl as the worker does (bare-settle --lean), not as its manual says
 #
 # In a case both sides have SLICES slices of a second in turns, each after a quarter of one that does
 # not count, so that what the machine's neighbours do meets both. Who has no turn sleeps: everything
@@ -20,6 +21,7 @@
 . "$(dirname "$0")/lib/stage.sh"
 
 slices=${SLICES:-4}
+lean=${LEAN:-no}
 cases=${CASES:-1/0 1/1 1/10 2/0 2/1 2/10}
 declare -A in_flight_max=([0]=32 [1]=64 [10]=256)
 timing=(--warm-ms 250 --seconds 1)
@@ -51,7 +53,9 @@ case_end() {
 
 # Each prints what it did in a slice.
 bare_slice() { # LANES DELAY
-    "${side[@]}" "$build/bare-settle" --url "$url/payments" --lanes "$1" --concurrency "${in_flight_max[$2]}" "${timing[@]}"
+    # shellcheck disable=SC2046
+    "${side[@]}" "$build/bare-settle" --url "$url/payments" --lanes "$1" --concurrency "${in_flight_max[$2]}" "${timing[@]}" \
+        $([ "$lean" = no ] || echo --lean)
 }
 
 gateway_slice() {
@@ -111,4 +115,4 @@ for each in $cases; do
         --ratio "per_s.$name=$name.gateway.per_s/$name.bare.per_s"
         --bar "cpu.$name<=1.25" --bar "per_s.$name>=0.85")
 done
-say_figures settle-path "${arguments[@]}" --setting "slices=$slices" --setting "cases=$cases"
+say_figures settle-path "${arguments[@]}" --setting "slices=$slices" --setting "cases=$cases" --setting "lean=$lean"

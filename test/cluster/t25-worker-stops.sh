@@ -1,6 +1,7 @@
 #!/bin/sh
 description='A worker that is told to stop sends nothing more, waits for what is out as long as it was
 told, and leaves the rest to its successor, who has each lane as soon as it is free.'
+# Alone: it looks at how long things take.
 . test/lib/cluster.sh
 
 # Nobody takes a lane over for want of an owner: who has it soon wanted it and found it free.

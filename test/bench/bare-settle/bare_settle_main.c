@@ -1,7 +1,9 @@
-/* bare-settle: the least that a program can do to post payments with libcurl, to know what the
- * worker's own work costs beside it.
+/* bare-settle: the least that a program has to do to post payments with libcurl, to know what the
+ * worker's own work costs beside it. Libcurl is used as its manual says; with --lean the worker's
+ * options that make it cheaper (worker/upstream.c) are this one's too.
  *
  *   bare-settle --url URL [--lanes N] [--concurrency C] [--warm-ms W] [--seconds S] [--rate R]
+ * [--lean]
  *
  * Each lane is a thread with a libcurl multi of its own, and keeps C payments in flight all the
  * time: handles are set up once, nothing but the body changes, curl_multi_perform and
@@ -34,6 +36,7 @@ struct options {
     const char *url;
     unsigned lanes, concurrency;
     int64_t warm_ms, seconds;
+    bool is_lean;
     int64_t rate; /* a second, of all lanes; 0: as many as are answered */
 };
 
@@ -65,6 +68,18 @@ static size_t ignore_body(char *bytes, size_t size, size_t count, void *context)
 {
     (void)bytes, (void)context;
     return size * count;
+}
+
+/* What a transfer need not cost. */
+static void make_lean(CURL *easy, CURLU *parsed)
+{
+    if (curl_easy_setopt(easy, CURLOPT_CURLU, parsed) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 1024L) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_CAINFO, NULL) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_CAPATH, NULL) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_PROXY_CAINFO, NULL) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_PROXY_CAPATH, NULL) != CURLE_OK)
+        give_up("libcurl refuses an option");
 }
 
 static void prepare(struct transfer *transfer, const char *url, struct curl_slist *headers)
@@ -138,14 +153,19 @@ static void *run(void *context)
 {
     struct lane *lane = context;
     struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
-    headers = curl_slist_append(headers, "Expect:");
+    if (!lane->options->is_lean)
+        headers = curl_slist_append(headers, "Expect:");
+    CURLU *parsed = curl_url();
     CURLM *multi = curl_multi_init();
     if (!multi || !headers ||
+        curl_url_set(parsed, CURLUPART_URL, lane->options->url, 0) != CURLUE_OK ||
         curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long)lane->options->concurrency) !=
             CURLM_OK)
         give_up("libcurl does not start");
     for (unsigned i = 0; i < lane->options->concurrency; i++) {
         prepare(&lane->transfers[i], lane->options->url, headers);
+        if (lane->options->is_lean)
+            make_lean(lane->transfers[i].easy, parsed);
         lane->idle[lane->idle_count++] = &lane->transfers[i];
     }
     lane->begin_us = us_of(CLOCK_MONOTONIC);
@@ -228,6 +248,7 @@ static void read_options(struct options *options, int argc, char **argv)
                                           {"warm-ms", required_argument, NULL, 'w'},
                                           {"seconds", required_argument, NULL, 's'},
                                           {"rate", required_argument, NULL, 'r'},
+                                          {"lean", no_argument, NULL, 'n'},
                                           {NULL, 0, NULL, 0}};
     *options = (struct options){.lanes = 1, .concurrency = 32, .warm_ms = 1000, .seconds = 5};
     for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
@@ -246,6 +267,9 @@ static void read_options(struct options *options, int argc, char **argv)
             break;
         case 's':
             options->seconds = number(optarg, 1, INT32_MAX / 1000);
+            break;
+        case 'n':
+            options->is_lean = true;
             break;
         case 'r':
             options->rate = number(optarg, 1, INT32_MAX);
