@@ -97,7 +97,7 @@ says() { # NAME WORD: in its log
 on_one=() on_other=()
 two_cpus() {
     # shellcheck disable=SC2046
-    set -- $(taskset -cp $$ | sed 's/.*: //' | perl -ne 'print join " ", map { /(\d+)-(\d+)/ ? $1 .. $2 : $_ } split /,/')
+    set -- $(. compose/local/placing.sh && echo "${processors[@]}")
     [ $# -lt 2 ] || on_one=(taskset -c "$1") on_other=(taskset -c "$2")
 }
 two_cpus
