@@ -878,6 +878,36 @@ static void test_wait(void **state)
     upstream_destroy(upstream);
 }
 
+/* The same doorbell while a request is out that nobody answers. */
+static void test_wait_while_something_is_out(void **state)
+{
+    (void)state;
+    static const struct step step = {NULL, KEEP, 0};
+    struct server *server = server_start(&step, 1);
+    struct upstream *upstream = upstream_for(server->port, 1, 60000);
+    struct collected none = {0};
+    int doorbell = eventfd(0, EFD_NONBLOCK);
+    assert_true(upstream_try_post(upstream, DEFAULT, 1, &an_id, 1990, SOME_TIME_MS));
+    int64_t limit_ms = clock_monotonic_ms() + CASE_LIMIT_MS;
+    while (requests_seen(server) == 0 && clock_monotonic_ms() < limit_ms) {
+        upstream_perform(upstream, collect, &none);
+        upstream_wait(upstream, doorbell, 10);
+    }
+    assert_int_equal(requests_seen(server), 1);
+    assert_int_equal(upstream_in_flight(upstream, DEFAULT), 1);
+    int64_t before_ms = clock_monotonic_ms();
+    upstream_wait(upstream, doorbell, 60);
+    assert_in_range(clock_monotonic_ms() - before_ms, 55, 5000);
+    assert_int_equal(eventfd_write(doorbell, 1), 0);
+    before_ms = clock_monotonic_ms();
+    upstream_wait(upstream, doorbell, 60000);
+    assert_in_range(clock_monotonic_ms() - before_ms, 0, 5000);
+    assert_int_equal(none.count, 0);
+    close(doorbell);
+    upstream_destroy(upstream);
+    server_stop(server);
+}
+
 /* What was started has to be sent before anything is waited for. */
 static void test_wait_does_not_hold_up_a_start(void **state)
 {
@@ -1085,6 +1115,7 @@ int main(void)
         cmocka_unit_test(test_time_out_is_unknown),
         cmocka_unit_test(test_latency),
         cmocka_unit_test(test_wait),
+        cmocka_unit_test(test_wait_while_something_is_out),
         cmocka_unit_test(test_wait_does_not_hold_up_a_start),
         cmocka_unit_test(test_many_in_flight),
         cmocka_unit_test(test_kinds_do_not_crowd_each_other),
