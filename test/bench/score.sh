@@ -3,12 +3,18 @@
 #
 #   test/bench/score.sh [RUNS [SECONDS]]      (default 5 and 60, the test's own length)
 #
-# RUNS times, taking turns: the whole gateway as `make run` starts it, fresh each time, under the
-# public test; and nginx answering 202 by itself under the same virtual users. The most that would
-# have been possible is what nginx's p99 would have earned with every one of its payments settled by
-# the default processor. NGINX=stream puts the gateway's own balancer before nginx as well, so that
-# both have the same way to go; the default, direct, is the harder one to keep up with.
-# It is placed as the gateway's own (compose/local/placing.sh).
+# RUNS times: the whole gateway as `make run` starts it, fresh each time, under the public test; and
+# nginx answering 202 by itself under the same virtual users. The most that would have been possible is
+# what nginx's p99 would have earned with every one of its payments settled by the default processor.
+#
+#   AT=turns     (default) one after the other, who is first changes: what is possible is that of a
+#                machine with nothing else to do, and whatever else befalls a minute is one side's
+#   AT=once      both in the same minute, request by request: what the host does befalls both, and so
+#                does what the gateway does with the machine
+#   NGINX=stream the gateway's own balancer before nginx as well, so that both have the same way to
+#                go; the default, direct, is the harder one to keep up with
+#
+# nginx is placed as the gateway's own (compose/local/placing.sh).
 #
 # A run passes with 99 % of what was possible, no inconsistency and nothing left unsettled. The
 # JSON of every run stays in SCORE_DIR, if that is set. PAYRING_* settings are passed on.
@@ -18,7 +24,7 @@ cd "$(dirname "$0")/../.." || exit 1
 . compose/local/placing.sh # sets front
 
 runs=${1:-5} seconds=${2:-60}
-nginx_way=${NGINX:-direct}
+nginx_way=${NGINX:-direct} at=${AT:-turns}
 dir=$(mktemp -d "${TMPDIR:-/tmp}/payring-score.XXXXXX") || exit 1
 keep=${SCORE_DIR:-$dir/json}
 mkdir -p "$keep" || exit 1
@@ -119,30 +125,52 @@ start_nginx() {
     answers answers "$started" 202 "http://127.0.0.1:$nginx_port/payments" -d x
 }
 
+start_gateway() { # sets gateway_pid
+    PAYRING_PORT=$gateway_port PAYRING_DEFAULT_PORT=$default_port \
+        PAYRING_FALLBACK_PORT=$fallback_port start gateway compose/local/run.sh
+    gateway_pid=$started
+    answers gateway "$gateway_pid" 200 "http://127.0.0.1:$gateway_port/healthz"
+}
+
 run_nginx() { # number
     start_nginx
-    build/rinha --gateway "http://127.0.0.1:$nginx_port" --seconds "$seconds" --load-only \
-        >"$keep/nginx-$1.json" || fail "the load on nginx did not work"
+    "${load_nginx[@]}" >"$keep/nginx-$1.json" || fail "the load on nginx did not work"
     local pid
     for pid in $nginx_pids; do stop "$pid"; done
 }
 
 run_gateway() { # number
-    PAYRING_PORT=$gateway_port PAYRING_DEFAULT_PORT=$default_port \
-        PAYRING_FALLBACK_PORT=$fallback_port start gateway compose/local/run.sh
-    local pid=$started
-    answers gateway "$pid" 200 "http://127.0.0.1:$gateway_port/healthz"
-    build/rinha --gateway "http://127.0.0.1:$gateway_port" \
-        --default "http://127.0.0.1:$default_port" --fallback "http://127.0.0.1:$fallback_port" \
-        --seconds "$seconds" >"$keep/gateway-$1.json" || fail "the public test did not work"
-    stop "$pid"
+    start_gateway
+    "${load_gateway[@]}" >"$keep/gateway-$1.json" || fail "the public test did not work"
+    stop "$gateway_pid"
 }
 
+run_both() { # number
+    local load pid
+    start_nginx
+    start_gateway
+    "${load_nginx[@]}" >"$keep/nginx-$1.json" &
+    load=$!
+    pids="$pids $load"
+    # Half of a user's second: what the users of the one do at once, those of the other do not.
+    sleep 0.5
+    "${load_gateway[@]}" >"$keep/gateway-$1.json" || fail "the public test did not work"
+    wait "$load" || fail "the load on nginx did not work"
+    pids=${pids/ $load/}
+    for pid in $gateway_pid $nginx_pids; do stop "$pid"; done
+}
+
+case $at in turns | once) ;; *) fail "AT=$at: turns or once" ;; esac
 read -r nginx_port gateway_port default_port fallback_port <<<"$(free_ports 4)"
+load_nginx=(build/rinha --gateway "http://127.0.0.1:$nginx_port" --seconds "$seconds" --load-only)
+load_gateway=(build/rinha --gateway "http://127.0.0.1:$gateway_port" --seconds "$seconds"
+    --default "http://127.0.0.1:$default_port" --fallback "http://127.0.0.1:$fallback_port")
 run=1
 while [ "$run" -le "$runs" ]; do
     # Who is first changes: what the one leaves behind must not always be the other's burden.
-    if [ $((run % 2)) -eq 1 ]; then
+    if [ "$at" = once ]; then
+        run_both $run
+    elif [ $((run % 2)) -eq 1 ]; then
         run_nginx $run
         run_gateway $run
     else
@@ -154,10 +182,11 @@ while [ "$run" -le "$runs" ]; do
 done
 
 perl -MJSON::PP -e '
-    my ($dir, $runs, $way, @front) = @ARGV;
+    my ($dir, $runs, $way, $at, @front) = @ARGV;
     my $read = sub { local $/; open my $in, "<", "$dir/$_[0].json" or die "$_[0]: $!\n"; decode_json(scalar <$in>) };
     my (@shares, $bad);
-    printf "nginx %s; nginx and APIs run %s\n", $way eq "direct" ? "answers by itself" : "answers behind the same balancer",
+    printf "nginx %s, %s; nginx and APIs run %s\n", $way eq "direct" ? "answers by itself" : "answers behind the same balancer",
+        $at eq "once" ? "both in the same minute" : "in turns",
         @front ? "by @front" : "anywhere";
     printf "%3s %12s %12s %12s %12s %7s %6s %4s %8s\n",
         "run", "nginx p99 ms", "our p99 ms", "possible", "score", "share", "incons", "lag", "failures";
@@ -175,4 +204,4 @@ perl -MJSON::PP -e '
     @shares = sort { $a <=> $b } @shares;
     printf "share of what was possible: lowest %.4f, median %.4f; %d of %d runs passed\n",
         $shares[0], $shares[@shares / 2], $runs - ($bad // 0), $runs;
-    exit($bad ? 1 : 0)' "$keep" "$runs" "$nginx_way" "${front[@]}"
+    exit($bad ? 1 : 0)' "$keep" "$runs" "$nginx_way" "$at" "${front[@]}"
