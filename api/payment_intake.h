@@ -65,6 +65,7 @@ struct payment_intake_lane {
     struct shm_doorbell bell;
     struct shm_payments payments;
     unsigned budget; /* payments that the ledger is known to hold (shm_ledger_budget) */
+    bool wake_due;   /* something was pushed that its owner was not woken for */
 };
 
 struct payment_intake {
@@ -90,7 +91,7 @@ void payment_intake_expect(const struct payment_intake *, const struct uuid *id)
  *
  * Never waits. Only ACCEPTED changed anything; all others may be asked again at any time.
  * Caller:  the API's event loop, the only producer of its rings. amount_cents is positive;
- *          now_ms is the wall clock.
+ *          now_ms is the wall clock. Calls payment_intake_wake before it sleeps.
  * Order:   the purge generation is read (seq_cst) before the push, so that a payment whose
  *          acceptance a purge overtakes is older than that purge, never the other way round. Answer
  *          the client only after this returns: the release of the ring's tail is the acceptance.
@@ -109,7 +110,16 @@ bool payment_intake_is_stopped(struct payment_intake *);
 enum payment_intake_durability payment_intake_look(const struct payment_intake *,
                                                    const struct payment_intake_receipt *);
 
-/* Wake every lane's owner that sleeps: something else than a payment waits for it. */
+/* Wake the owners that sleep of lanes into which something was pushed since the last call. A
+ * wake-up costs as much as several answers: once a turn, after the answers.
+ *
+ * Caller:  the API's event loop, before it sleeps.
+ * Crash:   whoever dies between a push and this has left an owner asleep, which looks at its rings
+ *          once a second all the same; the next tenant of the slot wakes all of them.
+ */
+void payment_intake_wake(struct payment_intake *);
+
+/* Wake every lane's owner that sleeps, at once: something else than a payment waits for it. */
 void payment_intake_wake_all(struct payment_intake *);
 
 #endif

@@ -18,6 +18,7 @@
 
 #define ATTACH_WAIT_MS 60000
 #define API_LOOK_MS    200
+#define TURN_MEAN      4 /* requests in a turn of the event loop, if more are waiting */
 #define PURGE_WAIT_MS  1000
 #define WORKER_LOOK_MS 100
 
@@ -183,6 +184,8 @@ static void serve(struct sim_api *api, struct shm_region *region, struct payment
         sim_check_sum(region, &job.window);
     api->first = (api->first + 1) % SIM_INBOX;
     api->count--; /* only now: there is work as long as it is not 0 */
+    if (api->count == 0 || sim_below(TURN_MEAN) == 0) /* a turn is over */
+        payment_intake_wake(intake);
 }
 
 void sim_api_main(void *context)

@@ -309,6 +309,12 @@ static int bytes_in(int fd)
                : 0;
 }
 
+static void sleep_both(struct shm_fixture *fixture)
+{
+    for (unsigned lane = 0; lane < 2; lane++)
+        shm_doorbell_sleep(shm_region_lane(&fixture->region, lane));
+}
+
 static void a_sleeping_lane_is_woken_once(void **state)
 {
     struct shm_fixture *fixture = *state;
@@ -321,17 +327,31 @@ static void a_sleeping_lane_is_woken_once(void **state)
         assert_true(bells[lane] >= 0);
     }
     assert_verdict(&intake, &id, 100, PAYMENT_INTAKE_ACCEPTED);
+    payment_intake_wake(&intake);
     assert_int_equal(bytes_in(bells[0]), 0); /* awake: no system call for it */
 
-    for (unsigned lane = 0; lane < 2; lane++)
-        shm_doorbell_sleep(shm_region_lane(&fixture->region, lane));
+    sleep_both(fixture);
     assert_verdict(&intake, &id, 100, PAYMENT_INTAKE_ACCEPTED);
     assert_verdict(&intake, &id, 100, PAYMENT_INTAKE_ACCEPTED);
+    assert_int_equal(bytes_in(bells[0]), 0); /* not before the answers */
+    payment_intake_wake(&intake);
     assert_int_equal(bytes_in(bells[0]), 1);
     assert_int_equal(bytes_in(bells[1]), 0);
+    payment_intake_wake(&intake); /* nothing new */
+    assert_int_equal(bytes_in(bells[0]), 0);
 
     payment_intake_wake_all(&intake);
     assert_int_equal(bytes_in(bells[0]), 0); /* rung for this sleep already */
+    assert_int_equal(bytes_in(bells[1]), 1);
+    payment_intake_close(&intake);
+
+    /* It may have died between a push and the bell. */
+    for (unsigned lane = 0; lane < 2; lane++)
+        shm_doorbell_awake(shm_region_lane(&fixture->region, lane), bells[lane]);
+    sleep_both(fixture);
+    open_intake(&intake, fixture);
+    payment_intake_wake(&intake);
+    assert_int_equal(bytes_in(bells[0]), 1);
     assert_int_equal(bytes_in(bells[1]), 1);
     payment_intake_close(&intake);
     close(bells[0]);

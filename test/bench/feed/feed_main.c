@@ -119,9 +119,10 @@ static void accept_some(struct feed *feed)
         feed->id.lo++;
         if (payment_intake_offer(&feed->intake, &feed->id, AMOUNT_CENTS, now_ms) !=
             PAYMENT_INTAKE_ACCEPTED)
-            return; /* a ring or the ledger is full: later */
+            break; /* a ring or the ledger is full: later */
         feed->accepted++;
     }
+    payment_intake_wake(&feed->intake);
 }
 
 static void look(struct feed *feed)

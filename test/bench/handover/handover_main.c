@@ -249,6 +249,7 @@ static int64_t publish(struct bench *bench)
     if (payment_intake_offer(&bench->intake, &bench->id, AMOUNT_CENTS, wall_ms) !=
         PAYMENT_INTAKE_ACCEPTED)
         give_up("a payment", &(struct explain){"was not accepted"});
+    payment_intake_wake(&bench->intake);
     return began_ns;
 }
 
