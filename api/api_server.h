@@ -30,8 +30,8 @@ struct st_h2o_req_t; /* h2o_req_t */
  * hang what waits for it on that. */
 typedef void api_server_handler(void *owner, struct st_h2o_req_t *);
 
-/* What has waited for the answers: everything that came at once has been handed to the handlers,
- * and what they answered at once is with the kernel. Before the loop sleeps. */
+/* What can wait for the answers: the handlers have had what came in this turn, and what they
+ * answered at once is with the kernel. Called in every turn, before the loop sleeps. */
 typedef void api_server_after_turn(void *owner);
 
 /* Who comes through a listener. Each door has a handler of its own, and only the listeners that

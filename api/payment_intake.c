@@ -8,6 +8,9 @@
  * go: nothing more is accepted before they are in its journal. */
 #define BEHIND_MS 1000
 
+/* A long turn must not fill a ring in front of a sleeper: a quarter of the smallest (config.c). */
+#define UNWOKEN_MAX 16
+
 void payment_intake_open(struct payment_intake *intake, const struct shm_region *region,
                          unsigned api_slot)
 {
@@ -21,7 +24,6 @@ void payment_intake_open(struct payment_intake *intake, const struct shm_region 
         shm_ring_producer_open(&intake->lanes[lane].ring, region, api_slot, lane);
         shm_doorbell_open(&intake->lanes[lane].bell, region, lane);
         shm_payments_open(&intake->lanes[lane].payments, region, lane);
-        intake->lanes[lane].wake_due = true; /* for what the last tenant may have left */
     }
     (void)payment_intake_is_stopped(intake); /* a new tenant says so at once */
 }
@@ -32,14 +34,17 @@ void payment_intake_close(struct payment_intake *intake)
         shm_doorbell_close(&intake->lanes[lane].bell);
 }
 
+static void wake(struct payment_intake_lane *lane)
+{
+    shm_doorbell_ring(&lane->bell);
+    lane->unwoken = 0;
+}
+
 void payment_intake_wake(struct payment_intake *intake)
 {
-    for (unsigned number = 0; number < intake->region->geometry.lanes; number++) {
-        struct payment_intake_lane *lane = &intake->lanes[number];
-        if (lane->wake_due)
-            shm_doorbell_ring(&lane->bell);
-        lane->wake_due = false;
-    }
+    for (unsigned lane = 0; lane < intake->region->geometry.lanes; lane++)
+        if (intake->lanes[lane].unwoken > 0)
+            wake(&intake->lanes[lane]);
 }
 
 void payment_intake_wake_all(struct payment_intake *intake)
@@ -145,7 +150,8 @@ static enum payment_intake_verdict push(struct payment_intake *intake, unsigned 
     if (!shm_ring_try_push(&lane->ring, entry))
         return PAYMENT_INTAKE_RING_FULL;
     lane->budget--;
-    lane->wake_due = true;
+    if (++lane->unwoken == UNWOKEN_MAX || intake->region->durability == SHM_DURABILITY_SYNC)
+        wake(lane);
     intake->receipt = (struct payment_intake_receipt){number, true, lane->ring.local_tail};
     return PAYMENT_INTAKE_ACCEPTED;
 }

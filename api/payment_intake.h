@@ -64,8 +64,8 @@ struct payment_intake_lane {
     struct shm_ring_producer ring;
     struct shm_doorbell bell;
     struct shm_payments payments;
-    unsigned budget; /* payments that the ledger is known to hold (shm_ledger_budget) */
-    bool wake_due;   /* something was pushed that its owner was not woken for */
+    unsigned budget;  /* payments that the ledger is known to hold (shm_ledger_budget) */
+    unsigned unwoken; /* pushes since its owner was woken, if it slept */
 };
 
 struct payment_intake {
@@ -111,11 +111,12 @@ enum payment_intake_durability payment_intake_look(const struct payment_intake *
                                                    const struct payment_intake_receipt *);
 
 /* Wake the owners that sleep of lanes into which something was pushed since the last call. A
- * wake-up costs as much as several answers: once a turn, after the answers.
+ * wake-up costs as much as several answers: once a turn, after the answers. Offering does it by
+ * itself after some pushes, and in durability sync, where the answer waits for the lane.
  *
  * Caller:  the API's event loop, before it sleeps.
- * Crash:   whoever dies between a push and this has left an owner asleep, which looks at its rings
- *          once a second all the same; the next tenant of the slot wakes all of them.
+ * Crash:   whoever dies, is stopped or held up between a push and this leaves an owner asleep that
+ *          looks at its rings once a second all the same.
  */
 void payment_intake_wake(struct payment_intake *);
 

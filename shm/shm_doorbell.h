@@ -9,8 +9,8 @@
  * No wake-up is lost: of two seq_cst fences one comes first. If the owner's
  * does, the producer sees the odd count and writes; if the producer's does, the
  * owner sees the entry and does not sleep. The owner's wait has a limit all the
- * same, for a doorbell that somebody deleted and a producer that died before it
- * rang.
+ * same, for a doorbell that somebody deleted and a producer that died or was
+ * held up before it rang.
  *
  * The owner alone writes sleep_count and it never goes back, so an odd value
  * names one sleep; a producer writes once per odd value. Under load, and for

@@ -12,8 +12,8 @@
 #include "shm/shm_lease.h"
 #include "worker/lane_internal.h"
 
-/* Longest sleep. The doorbell and the sockets end it; this is the limit that
- * keeps a lost ring, were there one, from never being noticed. */
+/* Longest sleep. The doorbell and the sockets end it; this is the limit for what
+ * nobody rang for: a producer that died before it did, a doorbell that was deleted. */
 #define SLEEP_MAX_MS 1000
 
 /* With a full table only replies help, and the ids' age (horizon): look now and then. */

@@ -498,9 +498,9 @@ static void wait_alone(int doorbell_fd, int timeout_ms)
     poll(&doorbell, 1, timeout_ms);
 }
 
-/* With nothing in flight libcurl has no socket and no timer to wait for (what it keeps open it
- * looks at when it sends), and its own poll would be the first that whoever is woken has to walk
- * through. */
+/* With nothing in flight libcurl 7.88 has no socket and no timer to wait for (what it keeps open it
+ * looks at when it sends), and its own poll would be what whoever is woken has to walk through
+ * first. */
 void upstream_wait(struct upstream *upstream, int doorbell_fd, int64_t timeout_ms)
 {
     int timeout = timeout_ms < 0 ? 0 : timeout_ms > INT_MAX ? INT_MAX : (int)timeout_ms;

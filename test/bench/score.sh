@@ -9,14 +9,16 @@
 #
 #   AT=turns     (default) one after the other, who is first changes: what is possible is that of a
 #                machine with nothing else to do, and whatever else befalls a minute is one side's
-#   AT=once      both in the same minute, request by request: what the host does befalls both, and so
-#                does what the gateway does with the machine
+#   AT=once      both in the same minute: it compares, and is not the bar. What the host does befalls
+#                both, and so does what the gateway does with the machine; and the users whom a stall
+#                has brought together come at the same moment on both sides from then on, so each side
+#                waits for the other's too
 #   NGINX=stream the gateway's own balancer before nginx as well, so that both have the same way to
 #                go; the default, direct, is the harder one to keep up with
 #
 # nginx is placed as the gateway's own (compose/local/placing.sh).
 #
-# A run passes with 99 % of what was possible, no inconsistency and nothing left unsettled. The
+# In turns, a run passes with 99 % of what was possible, no inconsistency and nothing left unsettled. The
 # JSON of every run stays in SCORE_DIR, if that is set. PAYRING_* settings are passed on.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
@@ -152,8 +154,6 @@ run_both() { # number
     "${load_nginx[@]}" >"$keep/nginx-$1.json" &
     load=$!
     pids="$pids $load"
-    # Half of a user's second: what the users of the one do at once, those of the other do not.
-    sleep 0.5
     "${load_gateway[@]}" >"$keep/gateway-$1.json" || fail "the public test did not work"
     wait "$load" || fail "the load on nginx did not work"
     pids=${pids/ $load/}
@@ -194,7 +194,7 @@ perl -MJSON::PP -e '
         my ($nginx, $ours) = ($read->("nginx-$run"), $read->("gateway-$run"));
         my $possible = $nginx->{accepted} * 19.90 * (1 - $ours->{default}{fee}) * (1 + $nginx->{bonus});
         push @shares, my $share = $ours->{score} / $possible;
-        my $passed = $share >= 0.99 && !$ours->{inconsistencies} && !$ours->{inconsistencies_each}
+        my $passed = ($share >= 0.99 || $at eq "once") && !$ours->{inconsistencies} && !$ours->{inconsistencies_each}
             && !$ours->{lag} && !$ours->{failures} && !$ours->{disqualified};
         $bad++ if !$passed;
         printf "%3d %12.2f %12.2f %12.2f %12.2f %7.4f %6d %4d %8d%s\n", $run, $nginx->{p99_ms},
@@ -202,6 +202,6 @@ perl -MJSON::PP -e '
             $ours->{lag}, $ours->{failures}, $passed ? "" : "  <- not good enough";
     }
     @shares = sort { $a <=> $b } @shares;
-    printf "share of what was possible: lowest %.4f, median %.4f; %d of %d runs passed\n",
-        $shares[0], $shares[@shares / 2], $runs - ($bad // 0), $runs;
+    printf "share of what was possible: lowest %.4f, median %.4f; %d of %d runs %s\n", $shares[0],
+        $shares[@shares / 2], $runs - ($bad // 0), $runs, $at eq "once" ? "without a fault" : "passed";
     exit($bad ? 1 : 0)' "$keep" "$runs" "$nginx_way" "$at" "${front[@]}"

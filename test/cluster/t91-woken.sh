@@ -4,21 +4,22 @@ is settled at once, and not when the lane looks by itself, a second after it wen
 # Alone: it looks at how long things take.
 . test/lib/cluster.sh
 
-cluster_start --apis 2 --workers 1
+PAYRING_LANES=2 PAYRING_WORKER_LANES=2 cluster_start --apis 2 --workers 1
 
+# The book is asked: a request to the API would be the next turn of its loop, which might wake the lane.
+late=0
 settle_one_by_one() {
     for api in api0 api1 api0 api1 api0 api1 api0 api1 api0 api1; do
         id=$(new_id)
-        post_payment "$api" "$id" 19.90 && eventually 5 payment_is "$api" "$id" settled default || return
+        begin_ms=$(now_ms)
+        post_payment "$api" "$id" 19.90 && eventually 5 processor_holds default "$id" 1990 || return
+        [ $(($(now_ms) - begin_ms)) -lt 500 ] || late=$((late + 1))
+        sleep 0.1
     done
 }
-
-begin_ms=$(now_ms)
 ok 'ten, one after the other'   settle_one_by_one
-took_ms=$(($(now_ms) - begin_ms))
-echo "# settled after $took_ms ms"
-# Whom nobody wakes looks up to a second later: eight seconds for ten, when it was tried.
-ok 'each was settled at once'   [ "$took_ms" -lt 2500 ]
+# Whom nobody wakes looks up to a second after it went to sleep: all but one or two were late.
+ok "each is settled at once ($late are late)" [ "$late" -le 3 ]
 ok 'the lanes had slept'        [ "$(counter lane.sleeps)" -ge 10 ]
 ok 'the books agree'            books_agree_within 5
 done_testing
