@@ -50,7 +50,7 @@ void payment_intake_wake(struct payment_intake *intake)
 void payment_intake_wake_all(struct payment_intake *intake)
 {
     for (unsigned lane = 0; lane < intake->region->geometry.lanes; lane++)
-        shm_doorbell_ring(&intake->lanes[lane].bell);
+        wake(&intake->lanes[lane]);
 }
 
 bool payment_intake_is_stopped(struct payment_intake *intake)

@@ -55,7 +55,6 @@ static bool push(struct producer *producer)
         return false;
     }
     producer->budget--;
-    shm_doorbell_ring(&producer->bell);
     return true;
 }
 
@@ -70,6 +69,7 @@ void hammer_producer(struct hammer_party *party)
         while (pushed < wanted && producer.ring.local_tail < party->hammer->numbers_max &&
                push(&producer))
             pushed++;
+        shm_doorbell_ring(&producer.bell); /* for all of them: an API does so after its answers */
         hammer_count(party->hammer, HAMMER_PUSHED, pushed);
         if (hammer_random(party) % 128 == 0)
             nap((long)(hammer_random(party) % 20000));
