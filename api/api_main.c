@@ -57,12 +57,6 @@ static enum status open_entrance(struct api *api, struct entrance *entrance, str
     return count < 0 ? STATUS_SYSTEM : STATUS_OK;
 }
 
-static void after_turn(void *owner)
-{
-    struct api *api = owner;
-    payment_intake_wake(&api->intake);
-}
-
 static enum status open_server(struct api *api, struct explain *why)
 {
     const struct config *config = api->config;
@@ -74,7 +68,6 @@ static enum status open_server(struct api *api, struct explain *why)
         .timers = &api->timers,
         .doors = {[API_SERVER_CLIENTS] = {config->max_connections, api_router_answer},
                   [API_SERVER_PEERS] = {PEERS_CONNECTIONS_MAX, api_router_answer_peer}},
-        .after_turn = after_turn,
         .owner = api,
     };
 

@@ -384,7 +384,6 @@ static void turn(struct api_server *server, int32_t longest_ms)
     (void)h2o_evloop_run(server->context.loop, wait_ms);
     server->now_ms = clock_monotonic_ms();
     server->timers_rang = api_timers_ring(timers, server->now_ms);
-    server->settings.after_turn(server->settings.owner);
 }
 
 int api_server_run(struct api_server *server)

@@ -30,10 +30,6 @@ struct st_h2o_req_t; /* h2o_req_t */
  * hang what waits for it on that. */
 typedef void api_server_handler(void *owner, struct st_h2o_req_t *);
 
-/* What can wait for the answers: the handlers have had what came in this turn, and what they
- * answered at once is with the kernel. Called in every turn, before the loop sleeps. */
-typedef void api_server_after_turn(void *owner);
-
 /* Who comes through a listener. Each door has a handler of its own, and only the listeners that
  * were opened for a door lead to it, whatever a request says of its host or path. */
 enum api_server_door {
@@ -52,7 +48,6 @@ struct api_server_settings {
         uint32_t max_connections; /* more wait in the listeners' backlog */
         api_server_handler *handler;
     } doors[API_SERVER_DOORS];
-    api_server_after_turn *after_turn;
     void *owner;
 };
 

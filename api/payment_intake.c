@@ -8,9 +8,6 @@
  * go: nothing more is accepted before they are in its journal. */
 #define BEHIND_MS 1000
 
-/* A long turn must not fill a ring in front of a sleeper: a quarter of the smallest (config.c). */
-#define UNWOKEN_MAX 16
-
 void payment_intake_open(struct payment_intake *intake, const struct shm_region *region,
                          unsigned api_slot)
 {
@@ -37,13 +34,13 @@ void payment_intake_close(struct payment_intake *intake)
 static void wake(struct payment_intake_lane *lane)
 {
     shm_doorbell_ring(&lane->bell);
-    lane->unwoken = 0;
+    lane->unwoken = false;
 }
 
 void payment_intake_wake(struct payment_intake *intake)
 {
     for (unsigned lane = 0; lane < intake->region->geometry.lanes; lane++)
-        if (intake->lanes[lane].unwoken > 0)
+        if (intake->lanes[lane].unwoken)
             wake(&intake->lanes[lane]);
 }
 
@@ -150,8 +147,7 @@ static enum payment_intake_verdict push(struct payment_intake *intake, unsigned 
     if (!shm_ring_try_push(&lane->ring, entry))
         return PAYMENT_INTAKE_RING_FULL;
     lane->budget--;
-    if (++lane->unwoken == UNWOKEN_MAX || intake->region->durability == SHM_DURABILITY_SYNC)
-        wake(lane);
+    lane->unwoken = true;
     intake->receipt = (struct payment_intake_receipt){number, true, lane->ring.local_tail};
     return PAYMENT_INTAKE_ACCEPTED;
 }

@@ -64,8 +64,8 @@ struct payment_intake_lane {
     struct shm_ring_producer ring;
     struct shm_doorbell bell;
     struct shm_payments payments;
-    unsigned budget;  /* payments that the ledger is known to hold (shm_ledger_budget) */
-    unsigned unwoken; /* pushes since its owner was woken, if it slept */
+    unsigned budget; /* payments that the ledger is known to hold (shm_ledger_budget) */
+    bool unwoken;    /* something was pushed since its owner was woken, if it slept */
 };
 
 struct payment_intake {
@@ -91,7 +91,7 @@ void payment_intake_expect(const struct payment_intake *, const struct uuid *id)
  *
  * Never waits. Only ACCEPTED changed anything; all others may be asked again at any time.
  * Caller:  the API's event loop, the only producer of its rings. amount_cents is positive;
- *          now_ms is the wall clock. Calls payment_intake_wake before it sleeps.
+ *          now_ms is the wall clock. Calls payment_intake_wake after the last of a few.
  * Order:   the purge generation is read (seq_cst) before the push, so that a payment whose
  *          acceptance a purge overtakes is older than that purge, never the other way round. Answer
  *          the client only after this returns: the release of the ring's tail is the acceptance.
@@ -111,12 +111,11 @@ enum payment_intake_durability payment_intake_look(const struct payment_intake *
                                                    const struct payment_intake_receipt *);
 
 /* Wake the owners that sleep of lanes into which something was pushed since the last call. A
- * wake-up costs as much as several answers: once a turn, after the answers. Offering does it by
- * itself after some pushes, and in durability sync, where the answer waits for the lane.
+ * wake-up costs as much as several answers: after a few payments, and after their answers.
  *
- * Caller:  the API's event loop, before it sleeps.
- * Crash:   whoever dies, is stopped or held up between a push and this leaves an owner asleep that
- *          looks at its rings once a second all the same.
+ * Caller:  the API's event loop, before it sleeps, and before a ring fills up in front of a
+ * sleeper. Crash:   whoever dies, is stopped or held up between a push and this leaves an owner
+ * asleep that looks at its rings once a second all the same.
  */
 void payment_intake_wake(struct payment_intake *);
 

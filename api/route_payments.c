@@ -1,10 +1,28 @@
-/* POST /payments: 202 with nothing in it means that the payment is the gateway's. */
+/* POST /payments: 202 with nothing in it means that the payment is the gateway's.
+ *
+ * What came in one turn of the loop is served together, PAYMENT_BATCH_MAX at a time: all are read,
+ * then all are taken in, then all are answered, and then the lanes are woken. One by one, a request
+ * costs a tenth more (docs/PERFORMANCE.md), and whoever is still to be answered waits for a lane's
+ * wake-up.
+ */
 #include "api/api_reply.h"
 #include "api/api_router.h"
 #include "api/durable_waits.h"
 
 #include "common/clock.h"
 #include "common/crash_point.h"
+
+/* One of a batch. */
+struct posted {
+    h2o_req_t *req;
+    enum status read;
+    struct payment_request payment;
+    struct payment_json_fault fault;       /* STATUS_INVALID */
+    enum payment_intake_verdict verdict;   /* STATUS_OK */
+    struct payment_intake_receipt receipt; /* ACCEPTED and KNOWN */
+};
+
+/* -------------------------------------------------------------------- answering */
 
 static void refuse(struct api *api, h2o_req_t *req, const struct payment_json_fault *fault)
 {
@@ -27,24 +45,26 @@ static void answer_durable(struct api *api, h2o_req_t *req, enum payment_intake_
                               : "the payment is not known to be durable yet");
 }
 
-static void answer_when_durable(struct api *api, h2o_req_t *req)
+static void answer_when_durable(struct api *api, const struct posted *posted)
 {
-    struct payment_intake_receipt receipt = api->intake.receipt;
-    enum payment_intake_durability found = payment_intake_look(&api->intake, &receipt);
-    if (found != PAYMENT_INTAKE_NOT_YET || !durable_waits_add(api, req, &receipt, answer_durable))
-        answer_durable(api, req, found);
+    enum payment_intake_durability found = payment_intake_look(&api->intake, &posted->receipt);
+    if (found != PAYMENT_INTAKE_NOT_YET ||
+        !durable_waits_add(api, posted->req, &posted->receipt, answer_durable))
+        answer_durable(api, posted->req, found);
 }
 
-static void answer(struct api *api, h2o_req_t *req, enum payment_intake_verdict verdict)
+static void answer_verdict(struct api *api, const struct posted *posted)
 {
-    switch (verdict) {
+    h2o_req_t *req = posted->req;
+
+    switch (posted->verdict) {
     case PAYMENT_INTAKE_ACCEPTED:
         api_count(api, SHM_API_COUNTER_accepted);
-        answer_when_durable(api, req);
+        answer_when_durable(api, posted);
         break;
     case PAYMENT_INTAKE_KNOWN:
         api_count(api, SHM_API_COUNTER_known);
-        answer_when_durable(api, req);
+        answer_when_durable(api, posted);
         break;
     case PAYMENT_INTAKE_JOURNAL_FAILED:
         api_count(api, SHM_API_COUNTER_journal_failed);
@@ -81,23 +101,74 @@ static void answer(struct api *api, h2o_req_t *req, enum payment_intake_verdict 
     }
 }
 
-void route_payments(struct api *api, h2o_req_t *req, h2o_iovec_t rest)
+static void answer(struct api *api, const struct posted *posted)
 {
-    struct payment_request payment;
-    struct payment_json_fault fault;
-    h2o_iovec_t body = req->entity.base != NULL ? req->entity : h2o_iovec_init(H2O_STRLIT(""));
-
-    (void)rest;
-    switch (payment_json_parse_request(api->json, body.base, body.len, &payment, &fault)) {
+    switch (posted->read) {
     case STATUS_OK:
-        answer(
-            api, req,
-            payment_intake_offer(&api->intake, &payment.id, payment.amount_cents, clock_wall_ms()));
+        answer_verdict(api, posted);
         break;
     case STATUS_INVALID:
-        refuse(api, req, &fault);
+        refuse(api, posted->req, &posted->fault);
         break;
     default:
-        api_reply_unavailable(api, req, "there is no memory to read it");
+        api_reply_unavailable(api, posted->req, "there is no memory to read it");
+    }
+}
+
+/* ---------------------------------------------------------------------- a batch */
+
+static void read_body(struct api *api, h2o_req_t *req, struct posted *posted)
+{
+    h2o_iovec_t body = req->entity.base != NULL ? req->entity : h2o_iovec_init(H2O_STRLIT(""));
+
+    posted->req = req;
+    posted->read = payment_json_parse_request(api->json, body.base, body.len, &posted->payment,
+                                              &posted->fault);
+}
+
+static void take_in(struct api *api, struct posted *posted, int64_t now_ms)
+{
+    if (posted->read != STATUS_OK)
+        return;
+    posted->verdict = payment_intake_offer(&api->intake, &posted->payment.id,
+                                           posted->payment.amount_cents, now_ms);
+    posted->receipt = api->intake.receipt;
+}
+
+static void serve_batch(struct api *api)
+{
+    struct posted posted[PAYMENT_BATCH_MAX];
+    unsigned count = api->batch.count;
+
+    api->batch.count = 0;
+    for (unsigned i = 0; i < count; i++)
+        read_body(api, api->batch.requests[i], &posted[i]);
+    int64_t now_ms = clock_wall_ms();
+    for (unsigned i = 0; i < count; i++)
+        take_in(api, &posted[i], now_ms);
+    for (unsigned i = 0; i < count; i++)
+        answer(api, &posted[i]);
+    payment_intake_wake(&api->intake);
+}
+
+static void on_turn_end(h2o_timeout_entry_t *entry)
+{
+    serve_batch(H2O_STRUCT_FROM_MEMBER(struct api, batch.turn_end, entry));
+}
+
+/* libh2o rings what has no delay in the turn in which it was set, after all that could be read, and
+ * completes in the same turn what is written then. Until it is answered libh2o neither reads from a
+ * request's connection nor has a timer for it: it cannot go away meanwhile. */
+void route_payments(struct api *api, h2o_req_t *req, h2o_iovec_t rest)
+{
+    struct payment_batch *batch = &api->batch;
+
+    (void)rest;
+    batch->requests[batch->count++] = req;
+    if (batch->count == PAYMENT_BATCH_MAX) {
+        serve_batch(api);
+    } else if (!h2o_timeout_is_linked(&batch->turn_end)) {
+        batch->turn_end.cb = on_turn_end;
+        h2o_timeout_link(req->conn->ctx->loop, &req->conn->ctx->zero_timeout, &batch->turn_end);
     }
 }

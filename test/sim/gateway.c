@@ -18,7 +18,7 @@
 
 #define ATTACH_WAIT_MS 60000
 #define API_LOOK_MS    200
-#define TURN_MEAN      4 /* requests in a turn of the event loop, if more are waiting */
+#define BATCH_MAX      16 /* PAYMENT_BATCH_MAX, of api/api.h */
 #define PURGE_WAIT_MS  1000
 #define WORKER_LOOK_MS 100
 
@@ -91,9 +91,19 @@ bool sim_api_offer(struct sim_api *api, const struct sim_job *job)
     return true;
 }
 
-static void tell_client(struct sim_payment *payment, unsigned amount, uint64_t purges_before,
-                        enum payment_intake_verdict verdict)
+/* A payment of a batch that was offered, and what came of it. */
+struct offered {
+    struct sim_payment *payment;
+    unsigned amount;
+    uint64_t purges_before;
+    enum payment_intake_verdict verdict;
+};
+
+static void tell_client(const struct offered *offered)
 {
+    struct sim_payment *payment = offered->payment;
+    enum payment_intake_verdict verdict = offered->verdict;
+    unsigned amount = offered->amount;
     static uint64_t *const counts[] = {
         [PAYMENT_INTAKE_ACCEPTED] = &sim_gateway_tally.accepted,
         [PAYMENT_INTAKE_KNOWN] = &sim_gateway_tally.known,
@@ -111,24 +121,52 @@ static void tell_client(struct sim_payment *payment, unsigned amount, uint64_t p
     ++*counts[verdict];
     sim_say("POST #%u, %" PRId64 " cents: %s", sim_number(payment), payment->amount_cents[amount],
             words[verdict]);
-    if (verdict <= PAYMENT_INTAKE_KNOWN && purges_before == sim_purges_begun)
+    if (verdict <= PAYMENT_INTAKE_KNOWN && offered->purges_before == sim_purges_begun)
         payment->promised = true;
     if (verdict == PAYMENT_INTAKE_DIFFERS && !payment->offered[!amount])
         sim_fail("#%u is said to be known with another amount, which nobody sent",
                  sim_number(payment));
 }
 
-static void serve_post(struct payment_intake *intake, const struct sim_job *job)
+static void offer(struct payment_intake *intake, const struct sim_job *job, int64_t now_ms,
+                  struct offered *offered)
 {
     struct sim_payment *payment = job->payment;
-    uint64_t purges_before = sim_purges_begun;
+    *offered = (struct offered){payment, job->amount, sim_purges_begun, 0};
     if (payment->first_offered_us < 0)
         payment->first_offered_us = sim_now_us;
     payment->offered[job->amount] = true;
-    enum payment_intake_verdict verdict = payment_intake_offer(
-        intake, &payment->id, payment->amount_cents[job->amount], clock_wall_ms());
-    tell_client(payment, job->amount, purges_before, verdict);
-    CRASH_POINT(payment_answered);
+    offered->verdict =
+        payment_intake_offer(intake, &payment->id, payment->amount_cents[job->amount], now_ms);
+}
+
+static unsigned payments_waiting(const struct sim_api *api)
+{
+    unsigned n = 0;
+    while (n < api->count && api->inbox[(api->first + n) % SIM_INBOX].kind == SIM_JOB_POST)
+        n++;
+    return n;
+}
+
+/* As route_payments.c does: some are taken in, then all of them are answered, then the lanes are
+ * woken. Returns how many. */
+static unsigned serve_batch(const struct sim_api *api, struct payment_intake *intake)
+{
+    struct offered offered[BATCH_MAX];
+    unsigned waiting = payments_waiting(api), most = (unsigned)sim_between(1, BATCH_MAX);
+    unsigned count = waiting < most ? waiting : most;
+    int64_t now_ms = clock_wall_ms();
+
+    for (unsigned i = 0; i < count; i++) {
+        sim_spend(sim_between(2, 20));
+        offer(intake, &api->inbox[(api->first + i) % SIM_INBOX], now_ms, &offered[i]);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        tell_client(&offered[i]);
+        CRASH_POINT(payment_answered);
+    }
+    payment_intake_wake(intake);
+    return count;
 }
 
 /* As route_purge.c does, its timer made a sleep. */
@@ -175,17 +213,18 @@ static void serve(struct sim_api *api, struct shm_region *region, struct payment
     while (api->count == 0)
         sim_wait_on(api, NULL, sim_now_us + API_LOOK_MS * 1000);
     struct sim_job job = api->inbox[api->first];
-    sim_spend(sim_between(2, 20));
-    if (job.kind == SIM_JOB_POST)
-        serve_post(intake, &job);
-    else if (job.kind == SIM_JOB_PURGE)
-        serve_purge(region, intake);
-    else
-        sim_check_sum(region, &job.window);
-    api->first = (api->first + 1) % SIM_INBOX;
-    api->count--; /* only now: there is work as long as it is not 0 */
-    if (api->count == 0 || sim_below(TURN_MEAN) == 0) /* a turn is over */
-        payment_intake_wake(intake);
+    unsigned served = 1;
+    if (job.kind == SIM_JOB_POST) {
+        served = serve_batch(api, intake);
+    } else {
+        sim_spend(sim_between(2, 20));
+        if (job.kind == SIM_JOB_PURGE)
+            serve_purge(region, intake);
+        else
+            sim_check_sum(region, &job.window);
+    }
+    api->first = (api->first + served) % SIM_INBOX;
+    api->count -= served; /* only now: there is work as long as it is not 0 */
 }
 
 void sim_api_main(void *context)
