@@ -12,9 +12,9 @@
 # two workers with a lane each, with their settings' presets; both processors are there and answer
 # its health calls; their own CPU does not count.
 #
-# A wake-up is measured twice: `idle` with nothing pinned, as containers and units run, where the kernel may
-# put whom an API wakes on the API's own processor; and `apart`, where it has another one, which is halted
-# meanwhile, as in `make run` on two.
+# A wake-up is measured three times: `idle` with nothing pinned, as containers and units run, where the kernel may
+# put whom an API wakes on the API's own processor, after some ms of rest; `brief` the same after some tenths; and
+# `apart`, where it has another one, which is halted meanwhile, as in `make run` on two.
 . "$(dirname "$0")/lib/stage.sh"
 
 parts=${PARTS:-ring latency idle}
@@ -60,7 +60,7 @@ one_latency() {
 
 latency() {
     one_latency idle "env WAKE_STAMP=$dir/stamp LD_PRELOAD=$build/wake-stamp.so" \
-        "$build/bench-handover" --stamp "$dir/stamp" --idle 1000 || return
+        "$build/bench-handover" --stamp "$dir/stamp" --idle 1000 --brief 3000 || return
     one_latency apart "${on_other[*]}" "${on_one[@]}" "$build/bench-handover" --apart 1000 --rate 1000 --rate 5000 || return
     sed 's/}$/,/' "$dir/idle" | tr -d '\n'
     sed 's/^{//' "$dir/apart"
@@ -119,6 +119,7 @@ for part in $parts; do
         ;;
     latency)
         arguments+=(--ratio latency.wake_to_floor=latency.idle.wake_us.p50/latency.idle.floor_us.p50
+            --ratio latency.wake_to_floor_brief=latency.brief.wake_us.p50/latency.brief.floor_us.p50
             --ratio latency.wake_to_floor_apart=latency.apart.wake_us.p50/latency.apart.floor_us.p50
             --bar 'latency.idle.wake_us.p50<=10')
         ;;

@@ -1,17 +1,18 @@
 /* bench-handover: how long a payment takes from being published to its lane's owner, and to the
  * first byte of its request at the processor.
  *
- *   bench-handover --listen PORT --stamp FILE --idle N
+ *   bench-handover --listen PORT --stamp FILE [--idle N] [--brief N]
  *   bench-handover --listen PORT [--apart N] [--rate R [--seconds S]]...
  *
  * One thread is the API and both processors (on 127.0.0.1:PORT), so that one clock tells when what
  * happened. The worker is a real one, of the region that PAYRING_REGION names, with one lane; this
  * program waits for it.
  *
- * --idle N     N payments, each after the owner has gone to sleep and some milliseconds more. As an
- *              API does, this thread sleeps until it publishes and as soon as it has, and the
- * kernel may put all of them where it likes. The owner itself says when it woke: the worker has
- *              wake-stamp.so loaded (wake_stamp.c), with the same FILE.
+ * --idle N     N payments, each after the owner has gone to sleep and 2 to 5 ms more. As an API
+ * does, this thread sleeps until it publishes and as soon as it has, and the kernel may put all of
+ * them where it likes. The owner itself says when it woke: the worker has wake-stamp.so loaded
+ * (wake_stamp.c), with the same FILE.
+ * --brief N    the same after 0.1 to 0.25 ms: the machine's caches and processors are still warm.
  * --apart N    the same with a processor each: this thread never sleeps, the worker is on another
  *              processor, says the script, which is halted when there is nothing to do.
  *              `wake_us` is from before the push until the owner has withdrawn the announcement of
@@ -48,8 +49,9 @@
 #include <unistd.h>
 
 enum { CLIENTS_MAX = 2048, EVENTS_MAX = 64, PENDING = 65536, REQUEST_SIZE = 2048 };
-enum { AMOUNT_CENTS = 1990, PAUSE_LEAST_US = 2000, PAUSE_MORE_US = 3000 };
-enum { ANSWER_DEADLINE_S = 10, LOOK_US = 50 };
+enum { AMOUNT_CENTS = 1990, PAUSE_US = 2000, BRIEF_PAUSE_US = 100 };
+enum { RATES_MAX = 7, PHASES = 3 + RATES_MAX + 1 };
+enum { ANSWER_DEADLINE_S = 10, LOOK_US = 50, LONGEST_WAIT_US = 1000000 };
 
 static const char ANSWER[] =
     "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 80\r\n\r\n"
@@ -203,10 +205,11 @@ static void serve(struct bench *bench, int fd)
     }
 }
 
-static void serve_all(struct bench *bench, int timeout_ms)
+static void serve_all(struct bench *bench, int64_t timeout_us)
 {
     struct epoll_event events[EVENTS_MAX];
-    int count = epoll_wait(bench->epoll, events, EVENTS_MAX, timeout_ms);
+    struct timespec timeout = {timeout_us / 1000000, timeout_us % 1000000 * 1000};
+    int count = epoll_pwait2(bench->epoll, events, EVENTS_MAX, &timeout, NULL);
     for (int i = 0; i < count; i++) {
         if (events[i].data.fd == bench->listener)
             accept_all(bench);
@@ -340,8 +343,9 @@ static void serve_until_quiet(struct bench *bench, int64_t quiet_us)
 {
     int64_t deadline_ns = now_ns() + ANSWER_DEADLINE_S * INT64_C(1000000000);
     int64_t quiet_since_ns = now_ns();
-    while (now_ns() - quiet_since_ns < quiet_us * 1000) {
-        serve_all(bench, 1);
+    for (int64_t left_us = quiet_us; left_us > 0;
+         left_us = quiet_us - (now_ns() - quiet_since_ns) / 1000) {
+        serve_all(bench, left_us);
         if (bench->out > 0 || !owner_sleeps(bench))
             quiet_since_ns = now_ns();
         if (now_ns() > deadline_ns)
@@ -368,11 +372,18 @@ static int64_t when_it_woke(const struct bench *bench, uint64_t asleep)
     return now_ns();
 }
 
-static void idle_one(struct bench *bench)
+/* pause_us and up to one and a half times that more. */
+static void rest(struct bench *bench, int64_t pause_us)
 {
-    serve_until_quiet(bench, PAUSE_LEAST_US + (int64_t)(next_random(bench) % PAUSE_MORE_US));
+    serve_until_quiet(bench,
+                      pause_us + (int64_t)(next_random(bench) % (uint64_t)(pause_us * 3 / 2)));
+}
+
+static void idle_one(struct bench *bench, int64_t pause_us)
+{
+    rest(bench, pause_us);
     wake_sleeper(bench);
-    serve_until_quiet(bench, PAUSE_LEAST_US + (int64_t)(next_random(bench) % PAUSE_MORE_US));
+    rest(bench, pause_us);
     uint64_t asleep = sleep_count(bench);
     if (!(asleep & 1))
         return; /* something else has just woken it */
@@ -380,18 +391,18 @@ static void idle_one(struct bench *bench)
         atomic_store_explicit(bench->stamp, 0, memory_order_relaxed);
     int64_t began_ns = publish(bench), returned_ns = now_ns();
     while (bench->stamp && bench->out > 0)
-        serve_all(bench, 1);
+        serve_all(bench, LONGEST_WAIT_US);
     histogram_note(&bench->phase->wake, when_it_woke(bench, asleep) - began_ns);
     histogram_note(&bench->phase->ring, returned_ns - began_ns);
     while (bench->out > 0)
         serve_all(bench, 0);
 }
 
-static void idle(struct bench *bench, uint64_t count)
+static void idle(struct bench *bench, int64_t pause_us, int64_t count)
 {
     bench->wants_taken = false;
-    for (uint64_t i = 0; i < count; i++)
-        idle_one(bench);
+    for (int64_t i = 0; i < count; i++)
+        idle_one(bench, pause_us);
 }
 
 static void loaded(struct bench *bench, double rate, int64_t seconds)
@@ -456,52 +467,65 @@ static int64_t number(const char *text)
 
 int main(int argc, char **argv)
 {
-    static const struct option known[] = {{"listen", required_argument, NULL, 'l'},
-                                          {"idle", required_argument, NULL, 'i'},
-                                          {"apart", required_argument, NULL, 'a'},
-                                          {"stamp", required_argument, NULL, 't'},
-                                          {"rate", required_argument, NULL, 'r'},
-                                          {"seconds", required_argument, NULL, 's'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option known[] = {
+        {"listen", required_argument, NULL, 'l'},  {"idle", required_argument, NULL, 'i'},
+        {"brief", required_argument, NULL, 'b'},   {"apart", required_argument, NULL, 'a'},
+        {"stamp", required_argument, NULL, 't'},   {"rate", required_argument, NULL, 'r'},
+        {"seconds", required_argument, NULL, 's'}, {NULL, 0, NULL, 0}};
     static struct bench bench;
-    static struct phase phases[8];
-    double rates[8] = {0};
-    int64_t count = 0, seconds = 3, port = 0;
+    static struct phase phases[PHASES];
+    double rates[RATES_MAX];
+    int64_t idle_count = 0, brief_count = 0, apart_count = 0, seconds = 3, port = 0;
     unsigned rate_count = 0;
-    bool is_apart = true;
+    const char *separator = "";
     for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         if (option == 'l')
             port = number(optarg);
-        else if (option == 'i' || option == 'a')
-            count = number(optarg), is_apart = option == 'a';
+        else if (option == 'i')
+            idle_count = number(optarg);
+        else if (option == 'b')
+            brief_count = number(optarg);
+        else if (option == 'a')
+            apart_count = number(optarg);
         else if (option == 't')
             bench.stamp = map_stamp(optarg);
         else if (option == 's')
             seconds = number(optarg);
-        else if (option == 'r' && rate_count < 7)
-            rates[++rate_count] = (double)number(optarg);
+        else if (option == 'r' && rate_count < RATES_MAX)
+            rates[rate_count++] = (double)number(optarg);
         else
             return 2;
     }
-    if (is_apart == (bench.stamp != NULL) || (!is_apart && rate_count > 0))
+    if (bench.stamp ? apart_count + rate_count > 0 : idle_count + brief_count > 0)
         return 2;
     signal(SIGPIPE, SIG_IGN);
     start_sleeper(&bench);
     listen_on(&bench, (uint16_t)port);
     move_in(&bench);
-    bench.phase = &phases[7];
+    bench.phase = &phases[PHASES - 1];
     fprintf(stderr, "bench-handover ready\n");
     serve_until_quiet(&bench, 200000); /* until the worker is there */
-    idle(&bench, 50);                  /* its pages and connections have been met */
-    bench.phase = &phases[0];
-    idle(&bench, (uint64_t)count);
+    idle(&bench, PAUSE_US, 50);        /* its pages and connections have been met */
     putchar('{');
-    if (count > 0)
-        write_phase("", is_apart ? "apart" : "idle", 0, &phases[0]);
-    for (unsigned i = 1; i <= rate_count; i++) {
+    const struct {
+        const char *name;
+        int64_t pause_us, count;
+    } rests[] = {{"idle", PAUSE_US, idle_count},
+                 {"brief", BRIEF_PAUSE_US, brief_count},
+                 {"apart", PAUSE_US, apart_count}};
+    for (unsigned i = 0; i < 3; i++) {
+        if (rests[i].count == 0)
+            continue;
         bench.phase = &phases[i];
+        idle(&bench, rests[i].pause_us, rests[i].count);
+        write_phase(separator, rests[i].name, 0, bench.phase);
+        separator = ",";
+    }
+    for (unsigned i = 0; i < rate_count; i++) {
+        bench.phase = &phases[3 + i];
         loaded(&bench, rates[i], seconds);
-        write_phase(i > 1 || count > 0 ? "," : "", "loaded", rates[i], &phases[i]);
+        write_phase(separator, "loaded", rates[i], bench.phase);
+        separator = ",";
     }
     puts("}");
     payment_intake_close(&bench.intake);
