@@ -75,11 +75,6 @@ static enum status take_slot(struct api *api, int64_t deadline_ms, struct explai
     }
 }
 
-static void expect(void *intake, const struct uuid *id)
-{
-    payment_intake_expect(intake, id);
-}
-
 static enum status move_in(struct api *api, struct explain *why)
 {
     CRASH_POINT(api_leased);
@@ -97,7 +92,6 @@ static enum status move_in(struct api *api, struct explain *why)
     uint64_t epoch = shm_presence_begin(&api->shared->presence);
     CRASH_POINT(api_epoch_raised);
     payment_intake_open(&api->intake, &api->region, api->slot);
-    payment_json_set_on_id(api->json, expect, &api->intake);
     LOG_DEBUG("slot_taken", "region=%s slot=%u epoch=%" PRIu64, api->region.name, api->slot, epoch);
     return STATUS_OK;
 }

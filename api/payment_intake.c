@@ -152,9 +152,20 @@ static enum payment_intake_verdict push(struct payment_intake *intake, unsigned 
     return PAYMENT_INTAKE_ACCEPTED;
 }
 
+static const struct shm_payments *table_of(const struct payment_intake *intake,
+                                           const struct uuid *id)
+{
+    return &intake->lanes[shm_payments_lane_of(intake->region, id)].payments;
+}
+
 void payment_intake_expect(const struct payment_intake *intake, const struct uuid *id)
 {
-    shm_payments_expect(&intake->lanes[shm_payments_lane_of(intake->region, id)].payments, id);
+    shm_payments_expect(table_of(intake, id), id);
+}
+
+void payment_intake_expect_record(const struct payment_intake *intake, const struct uuid *id)
+{
+    shm_payments_expect_record(table_of(intake, id), id);
 }
 
 enum payment_intake_verdict payment_intake_offer(struct payment_intake *intake,

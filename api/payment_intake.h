@@ -84,8 +84,10 @@ void payment_intake_open(struct payment_intake *, const struct shm_region *, uns
 void payment_intake_close(struct payment_intake *);
 
 /* That id will be offered soon: its lane's lines of the table, which the lane writes, take longer
- * to come than the rest of a request takes to read. */
+ * to come than anything else that is done for it. Called for each of a few, then the second for
+ * each, then they are offered. */
 void payment_intake_expect(const struct payment_intake *, const struct uuid *id);
+void payment_intake_expect_record(const struct payment_intake *, const struct uuid *id);
 
 /* Take a payment in, or say why not.
  *

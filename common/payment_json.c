@@ -13,13 +13,11 @@
 
 struct payment_json {
     struct json_tokener *tokener;
-    payment_json_on_id *on_id; /* NULL: nobody wants to know */
-    void *context;
 };
 
 struct payment_json *payment_json_create(void)
 {
-    struct payment_json *reader = calloc(1, sizeof *reader);
+    struct payment_json *reader = malloc(sizeof *reader);
 
     if (reader == NULL)
         return NULL;
@@ -38,12 +36,6 @@ void payment_json_destroy(struct payment_json *reader)
         return;
     json_tokener_free(reader->tokener);
     free(reader);
-}
-
-void payment_json_set_on_id(struct payment_json *reader, payment_json_on_id *on_id, void *context)
-{
-    reader->on_id = on_id;
-    reader->context = context;
 }
 
 /* --------------------------------------------------------------------- reading */
@@ -212,18 +204,14 @@ static bool take_amount(struct plain *plain, int64_t *cents)
 }
 
 /* One member; `seen` gets the bit of what it is. */
-static bool take_request_member(const struct payment_json *reader, struct plain *plain,
-                                struct payment_request *request, unsigned *seen)
+static bool take_request_member(struct plain *plain, struct payment_request *request,
+                                unsigned *seen)
 {
     static const char id[] = "\"correlationId\"", amount[] = "\"amount\"";
 
     if ((*seen & 1) == 0 && take_word(plain, id, sizeof id - 1)) {
         *seen |= 1;
-        if (!take_mark(plain, ':') || !take_id(plain, &request->id))
-            return false;
-        if (reader->on_id != NULL)
-            reader->on_id(reader->context, &request->id);
-        return true;
+        return take_mark(plain, ':') && take_id(plain, &request->id);
     }
     if ((*seen & 2) == 0 && take_word(plain, amount, sizeof amount - 1)) {
         *seen |= 2;
@@ -237,14 +225,13 @@ static bool take_end(struct plain *plain)
     return take_mark(plain, '}') && plain->next == plain->end;
 }
 
-static bool read_plain_request(const struct payment_json *reader, const char *text, size_t length,
-                               struct payment_request *request)
+static bool read_plain_request(const char *text, size_t length, struct payment_request *request)
 {
     struct plain plain = {text, text + length};
     unsigned seen = 0;
 
-    return take_mark(&plain, '{') && take_request_member(reader, &plain, request, &seen) &&
-           take_mark(&plain, ',') && take_request_member(reader, &plain, request, &seen) &&
+    return take_mark(&plain, '{') && take_request_member(&plain, request, &seen) &&
+           take_mark(&plain, ',') && take_request_member(&plain, request, &seen) &&
            take_end(&plain);
 }
 
@@ -257,7 +244,7 @@ enum status payment_json_parse_request(struct payment_json *reader, const char *
     struct payment_request found;
     struct json_object *object;
 
-    if (read_plain_request(reader, text, length, &found)) {
+    if (read_plain_request(text, length, &found)) {
         *request = found;
         return STATUS_OK;
     }

@@ -21,13 +21,6 @@ struct payment_json;
 struct payment_json *payment_json_create(void);   /* NULL: no memory */
 void payment_json_destroy(struct payment_json *); /* NULL is allowed */
 
-/* Called with the id of a request before the rest of it is read, so that what will be looked up by
- * it can be on its way meanwhile. A hint: of an unusual spelling nothing is told, and a request
- * that is told of may turn out wrong. */
-typedef void payment_json_on_id(void *context, const struct uuid *);
-/* NULL: nobody wants to know. */
-void payment_json_set_on_id(struct payment_json *, payment_json_on_id *, void *context);
-
 /* What is wrong with a text. Both are constants of plain ASCII without quotes or backslashes,
  * ready to be put into a JSON string. */
 struct payment_json_fault {

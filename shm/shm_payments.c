@@ -111,6 +111,15 @@ void shm_payments_expect(const struct shm_payments *payments, const struct uuid 
     __builtin_prefetch(head_of(payments, id));
 }
 
+void shm_payments_expect_record(const struct shm_payments *payments, const struct uuid *id)
+{
+    uint32_t link = atomic_load_explicit(head_of(payments, id), memory_order_relaxed);
+    if (link == 0 || link > payments->slots)
+        return;
+    __builtin_prefetch(&payments->records[link - 1]);
+    __builtin_prefetch(&payments->next[link - 1]);
+}
+
 static bool has_id(const struct shm_payment *record, const struct uuid *id)
 {
     return ACQUIRE(record->id_hi) == id->hi && ACQUIRE(record->id_lo) == id->lo;

@@ -58,9 +58,11 @@ const char *shm_payments_state_name(enum payment_state);
  * or damaged (its checksum, state or processor cannot be). */
 bool shm_payments_read(const struct shm_payments *, uint32_t record, struct shm_payment_snapshot *);
 
-/* Look for that id soon: have the index fetched where the look begins. Reads and promises nothing.
- */
+/* Look for that id soon: have fetched, first, where its chain in the index begins, and when that is
+ * there, the chain's first record, since both take longer to come than much else takes to do.
+ * Hints: nothing is found. */
 void shm_payments_expect(const struct shm_payments *, const struct uuid *);
+void shm_payments_expect_record(const struct shm_payments *, const struct uuid *);
 
 /* What came of a look for an id. The first two as truth values. */
 enum shm_payments_finding {

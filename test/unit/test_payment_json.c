@@ -758,53 +758,11 @@ static void writes_a_summary(void **state)
     assert_null(json_grammar_check_object(text, length, PAYMENT_JSON_DEPTH_MAX, &members));
 }
 
-/* ---- an id that is told before the rest is read ---- */
-
-struct told {
-    unsigned times;
-    struct uuid id;
-};
-
-static void tell(void *context, const struct uuid *id)
-{
-    struct told *told = context;
-    told->times++;
-    told->id = *id;
-}
-
-static void an_id_is_told_once_it_is_read(void **state)
-{
-    struct told told = {0};
-    static const char whole[] = "{\"correlationId\":\"" ID "\",\"amount\":1}",
-                      later[] = "{\"amount\":1,\"correlationId\":\"" ID "\"}",
-                      wrong[] = "{\"correlationId\":\"" ID "\",\"amount\":none}",
-                      no_id[] = "{\"correlationId\":\"4a7901b8\",\"amount\":1}";
-
-    payment_json_set_on_id(*state, tell, &told);
-    expect_request(*state, whole, 100);
-    assert_int_equal(told.times, 1);
-    assert_true(uuid_equal(&told.id, &example_id));
-    expect_request(*state, later, 100);
-    assert_int_equal(told.times, 2);
-    assert_int_equal(payment_json_parse_request(*state, wrong, sizeof wrong - 1,
-                                                &(struct payment_request){0}, NULL),
-                     STATUS_INVALID);
-    assert_int_equal(told.times, 3); /* what is wrong comes after it */
-    assert_int_equal(payment_json_parse_request(*state, no_id, sizeof no_id - 1,
-                                                &(struct payment_request){0}, NULL),
-                     STATUS_INVALID);
-    assert_int_equal(told.times, 3);
-    payment_json_set_on_id(*state, NULL, NULL);
-    expect_request(*state, whole, 100);
-    assert_int_equal(told.times, 3);
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, create_reader, destroy_reader)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(an_id_is_told_once_it_is_read),
         TEST(takes_a_payment_however_it_is_spelled),
         TEST(amounts_come_from_their_text),
         TEST(the_short_way_takes_what_the_long_one_takes),

@@ -201,6 +201,8 @@ static void a_wild_index_is_survived(void **state)
             atomic_store(&payments.heads[i], wild[w]);
         for (uint32_t i = 0; i < SLOTS; i++)
             atomic_store(&payments.next[i], wild[w]); /* 1 and SLOTS: circles */
+        shm_payments_expect(&payments, &id);
+        shm_payments_expect_record(&payments, &id);
         assert_int_equal(shm_payments_find(&payments, &id, &s), SHM_PAYMENTS_MISS);
     }
     assert_int_equal(shm_payments_rebuild(&payments, NULL), STATUS_OK);
