@@ -3,7 +3,7 @@
 # requests a second of payring-api at saturation, against bare servers that read the same requests
 # and answer the same number of bytes, 202, and do nothing else.
 #
-#   test/bench/accept-path.sh       (or make bench-accept; ROUNDS=5, SLICES=6, SLICE_S=0.4,
+#   test/bench/accept-path.sh       (or make bench-accept; ROUNDS=5, SLICES=20, SLICE_S=0.4,
 #                                    CONNECTIONS=64)
 #
 # On one stage together, each on a unix socket of its own:
@@ -41,7 +41,7 @@
 # shellcheck source=lib/stage.sh
 . "$(dirname "$0")/lib/stage.sh"
 
-slices=${SLICES:-6} slice_s=${SLICE_S:-0.4} connections=${CONNECTIONS:-64}
+slices=${SLICES:-20} slice_s=${SLICE_S:-0.4} connections=${CONNECTIONS:-64}
 more_than_possible=600000
 idle=(chrt -i 0)
 # What is accepted in a round and not settled has to fit.
