@@ -28,14 +28,13 @@ struct durable_waits {
     struct api_timer timer;
 };
 
-/* Requests of this turn of the loop that are served together (route_payments.c). Who collects all
- * of a crowd has nobody to talk to meanwhile: with 64 connections, 16 or 32 at a time made a
- * request cheaper and 64 made it dearer. */
-#define PAYMENT_BATCH_MAX 16
+/* Requests of this turn of the loop that are served together (route_payments.c). More at a time
+ * would be dearer: who collects all of a crowd has nobody to talk to meanwhile
+ * (docs/PERFORMANCE.md). */
 struct payment_batch {
     h2o_timeout_entry_t turn_end;
     unsigned count;
-    h2o_req_t *requests[PAYMENT_BATCH_MAX];
+    h2o_req_t *requests[PAYMENT_INTAKE_BATCH_MAX];
 };
 
 struct api_server;

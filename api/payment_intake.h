@@ -33,6 +33,10 @@
 #include "shm/shm_payments.h"
 #include "shm/shm_ring.h"
 
+/* Offers between two wake-ups (payment_intake_wake), so that a ring does not fill up in front of an
+ * owner that sleeps: a quarter of the smallest ring (config.c). */
+#define PAYMENT_INTAKE_BATCH_MAX 16
+
 enum payment_intake_verdict {
     PAYMENT_INTAKE_ACCEPTED,       /* pushed */
     PAYMENT_INTAKE_KNOWN,          /* the same payment is there already, or paid */
@@ -115,8 +119,8 @@ enum payment_intake_durability payment_intake_look(const struct payment_intake *
 /* Wake the owners that sleep of lanes into which something was pushed since the last call. A
  * wake-up costs as much as several answers: after a few payments, and after their answers.
  *
- * Caller:  the API's event loop, before it sleeps, and before a ring fills up in front of a
- * sleeper. Crash:   whoever dies, is stopped or held up between a push and this leaves an owner
+ * Caller:  the API's event loop, after PAYMENT_INTAKE_BATCH_MAX offers at most and before it
+ * sleeps. Crash:   whoever dies, is stopped or held up between a push and this leaves an owner
  * asleep that looks at its rings once a second all the same.
  */
 void payment_intake_wake(struct payment_intake *);

@@ -1,9 +1,9 @@
 /* POST /payments: 202 with nothing in it means that the payment is the gateway's.
  *
- * What came in one turn of the loop is served together, PAYMENT_BATCH_MAX at a time: all are read,
- * then all are taken in, then all are answered, and then the lanes are woken. One by one, a request
- * costs a tenth more (docs/PERFORMANCE.md), and whoever is still to be answered waits for a lane's
- * wake-up.
+ * What came in one turn of the loop, one of each connection, is served together,
+ * PAYMENT_INTAKE_BATCH_MAX at a time: all are read, then all are taken in, then all are answered,
+ * and then the lanes are woken. One by one, a request costs a tenth more (docs/PERFORMANCE.md), and
+ * whoever is still to be answered waits for a lane's wake-up.
  */
 #include "api/api_reply.h"
 #include "api/api_router.h"
@@ -149,7 +149,7 @@ static void expect_all(const struct payment_intake *intake, const struct posted 
 
 static void serve_batch(struct api *api)
 {
-    struct posted posted[PAYMENT_BATCH_MAX];
+    struct posted posted[PAYMENT_INTAKE_BATCH_MAX];
     unsigned count = api->batch.count;
 
     api->batch.count = 0;
@@ -178,7 +178,7 @@ void route_payments(struct api *api, h2o_req_t *req, h2o_iovec_t rest)
 
     (void)rest;
     batch->requests[batch->count++] = req;
-    if (batch->count == PAYMENT_BATCH_MAX) {
+    if (batch->count == PAYMENT_INTAKE_BATCH_MAX) {
         serve_batch(api);
     } else if (!h2o_timeout_is_linked(&batch->turn_end)) {
         batch->turn_end.cb = on_turn_end;

@@ -6,7 +6,7 @@ is settled at once, and not when the lane looks by itself, a second after it wen
 
 PAYRING_LANES=2 PAYRING_WORKER_LANES=2 cluster_start --apis 2 --workers 1
 
-# The book is asked: a request to the API would be the next turn of its loop, which might wake the lane.
+# The book is asked, not the API: it wakes a lane for payments only, but it might one day in every turn.
 late=0
 settle_one_by_one() {
     for api in api0 api1 api0 api1 api0 api1 api0 api1 api0 api1; do

@@ -18,7 +18,6 @@
 
 #define ATTACH_WAIT_MS 60000
 #define API_LOOK_MS    200
-#define BATCH_MAX      16 /* PAYMENT_BATCH_MAX, of api/api.h */
 #define PURGE_WAIT_MS  1000
 #define WORKER_LOOK_MS 100
 
@@ -152,8 +151,9 @@ static unsigned payments_waiting(const struct sim_api *api)
  * woken. Returns how many. */
 static unsigned serve_batch(const struct sim_api *api, struct payment_intake *intake)
 {
-    struct offered offered[BATCH_MAX];
-    unsigned waiting = payments_waiting(api), most = (unsigned)sim_between(1, BATCH_MAX);
+    struct offered offered[PAYMENT_INTAKE_BATCH_MAX];
+    unsigned waiting = payments_waiting(api),
+             most = (unsigned)sim_between(1, PAYMENT_INTAKE_BATCH_MAX);
     unsigned count = waiting < most ? waiting : most;
     int64_t now_ms = clock_wall_ms();
 
@@ -162,9 +162,11 @@ static unsigned serve_batch(const struct sim_api *api, struct payment_intake *in
         offer(intake, &api->inbox[(api->first + i) % SIM_INBOX], now_ms, &offered[i]);
     }
     for (unsigned i = 0; i < count; i++) {
+        sim_spend(sim_between(1, 5));
         tell_client(&offered[i]);
         CRASH_POINT(payment_answered);
     }
+    sim_spend(sim_between(0, 2));
     payment_intake_wake(intake);
     return count;
 }

@@ -115,12 +115,14 @@ static void accept_some(struct feed *feed)
     if (feed->options.count > 0 && goal > feed->options.count)
         goal = feed->options.count;
     int64_t now_ms = clock_wall_ms();
-    while (feed->accepted < goal) {
+    for (unsigned n = 1; feed->accepted < goal; n++) {
         feed->id.lo++;
         if (payment_intake_offer(&feed->intake, &feed->id, AMOUNT_CENTS, now_ms) !=
             PAYMENT_INTAKE_ACCEPTED)
             break; /* a ring or the ledger is full: later */
         feed->accepted++;
+        if (n % PAYMENT_INTAKE_BATCH_MAX == 0)
+            payment_intake_wake(&feed->intake);
     }
     payment_intake_wake(&feed->intake);
 }

@@ -8,10 +8,10 @@
  * happened. The worker is a real one, of the region that PAYRING_REGION names, with one lane; this
  * program waits for it.
  *
- * --idle N     N payments, each after the owner has gone to sleep and 2 to 5 ms more. As an API
- * does, this thread sleeps until it publishes and as soon as it has, and the kernel may put all of
- * them where it likes. The owner itself says when it woke: the worker has wake-stamp.so loaded
- * (wake_stamp.c), with the same FILE.
+ * --idle N     N payments, each when nothing has run for 2 to 5 ms. As an API does, this thread
+ * sleeps until it publishes and as soon as it has, and the kernel may put all of them where it
+ * likes. The owner itself says when it woke: the worker has wake-stamp.so loaded (wake_stamp.c),
+ * with the same FILE.
  * --brief N    the same after 0.1 to 0.25 ms: the machine's caches and processors are still warm.
  * --apart N    the same with a processor each: this thread never sleeps, the worker is on another
  *              processor, says the script, which is halted when there is nothing to do.
@@ -82,7 +82,7 @@ struct bench {
     bool wants_taken;
     struct phase *phase;
     struct sleeper *sleeper;
-    int sleeper_bell;
+    int sleeper_bell, sleeper_said;
     _Atomic int64_t *stamp; /* when the owner woke, says the owner; NULL: we watch it */
     struct {
         size_t size;
@@ -283,7 +283,8 @@ static void note_taken(struct bench *bench)
 
 /* --- the bare sleeper ----------------------------------------------------------------------- */
 
-_Noreturn static void be_sleeper(struct sleeper *sleeper, int bell, bool apart)
+/* Says on `says` that it has noted the time. */
+_Noreturn static void be_sleeper(struct sleeper *sleeper, int bell, int says, bool apart)
 {
     char byte;
     cpu_set_t second;
@@ -297,27 +298,30 @@ _Noreturn static void be_sleeper(struct sleeper *sleeper, int bell, bool apart)
         (void)poll(&rung, 1, -1);
         atomic_store_explicit(&sleeper->woken_ns, now_ns(), memory_order_relaxed);
         atomic_fetch_add_explicit(&sleeper->woken, 1, memory_order_release);
-        if (read(bell, &byte, 1) <= 0)
+        if (read(bell, &byte, 1) <= 0 || write(says, "", 1) != 1)
             _exit(EXIT_SUCCESS); /* the bench has ended */
     }
 }
 
 static void start_sleeper(struct bench *bench)
 {
-    int ends[2];
+    int bell[2], said[2];
     bench->sleeper = mmap(NULL, sizeof *bench->sleeper, PROT_READ | PROT_WRITE,
                           MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (bench->sleeper == MAP_FAILED || pipe(ends) != 0)
+    if (bench->sleeper == MAP_FAILED || pipe(bell) != 0 || pipe(said) != 0)
         give_up("the bare sleeper", NULL);
     pid_t child = fork();
     if (child < 0)
         give_up("the bare sleeper", NULL);
     if (child == 0) {
-        close(ends[1]);
-        be_sleeper(bench->sleeper, ends[0], bench->stamp == NULL);
+        close(bell[1]);
+        close(said[0]);
+        be_sleeper(bench->sleeper, bell[0], said[1], bench->stamp == NULL);
     }
-    close(ends[0]);
-    bench->sleeper_bell = ends[1];
+    close(bell[0]);
+    close(said[1]);
+    bench->sleeper_bell = bell[1];
+    bench->sleeper_said = said[0];
 }
 
 static void sleep_us(long us)
@@ -328,29 +332,37 @@ static void sleep_us(long us)
 static void wake_sleeper(struct bench *bench)
 {
     uint64_t before = atomic_load(&bench->sleeper->woken);
+    struct pollfd said = {.fd = bench->sleeper_said, .events = POLLIN};
+    char byte;
     int64_t began_ns = now_ns();
     if (write(bench->sleeper_bell, "", 1) != 1)
         give_up("the bare sleeper", NULL);
     while (atomic_load_explicit(&bench->sleeper->woken, memory_order_acquire) == before)
-        if (bench->stamp)
-            sleep_us(LOOK_US);
+        if (bench->stamp) /* as this thread sleeps when it has published */
+            (void)poll(&said, 1, LONGEST_WAIT_US / 1000);
+    if (read(bench->sleeper_said, &byte, 1) != 1)
+        give_up("the bare sleeper", NULL);
     histogram_note(&bench->phase->floor, atomic_load(&bench->sleeper->woken_ns) - began_ns);
 }
 
 /* --- phases --------------------------------------------------------------------------------- */
 
+/* Until the owner has slept for so long without a break, and nothing is out. */
 static void serve_until_quiet(struct bench *bench, int64_t quiet_us)
 {
     int64_t deadline_ns = now_ns() + ANSWER_DEADLINE_S * INT64_C(1000000000);
-    int64_t quiet_since_ns = now_ns();
-    for (int64_t left_us = quiet_us; left_us > 0;
-         left_us = quiet_us - (now_ns() - quiet_since_ns) / 1000) {
-        serve_all(bench, left_us);
-        if (bench->out > 0 || !owner_sleeps(bench))
-            quiet_since_ns = now_ns();
-        if (now_ns() > deadline_ns)
-            give_up("the worker", &(struct explain){"does not come to rest"});
-    }
+    uint64_t asleep;
+    do {
+        while (bench->out > 0 || !owner_sleeps(bench)) {
+            serve_all(bench, LOOK_US);
+            if (now_ns() > deadline_ns)
+                give_up("the worker", &(struct explain){"does not come to rest"});
+        }
+        asleep = sleep_count(bench);
+        int64_t end_ns = now_ns() + quiet_us * 1000;
+        for (int64_t left_ns; (left_ns = end_ns - now_ns()) > 0;)
+            serve_all(bench, left_ns / 1000 + 1);
+    } while (bench->out > 0 || sleep_count(bench) != asleep);
     note_taken(bench);
 }
 
