@@ -119,9 +119,9 @@ enum payment_intake_durability payment_intake_look(const struct payment_intake *
 /* Wake the owners that sleep of lanes into which something was pushed since the last call. A
  * wake-up costs as much as several answers: after a few payments, and after their answers.
  *
- * Caller:  the API's event loop, after PAYMENT_INTAKE_BATCH_MAX offers at most and before it
- * sleeps. Crash:   whoever dies, is stopped or held up between a push and this leaves an owner
- * asleep that looks at its rings once a second all the same.
+ * Caller:  the API's event loop, before it sleeps; PAYMENT_INTAKE_BATCH_MAX offers at most before.
+ * Crash:   whoever dies, is stopped or held up between a push and this leaves an owner asleep that
+ *          looks at its rings once a second all the same.
  */
 void payment_intake_wake(struct payment_intake *);
 

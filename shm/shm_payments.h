@@ -60,7 +60,7 @@ bool shm_payments_read(const struct shm_payments *, uint32_t record, struct shm_
 
 /* Look for that id soon: have fetched, first, where its chain in the index begins, and when that is
  * there, the chain's first record, since both take longer to come than much else takes to do.
- * Hints: nothing is found. */
+ * Hints: nothing is found, and nothing is ordered (a relaxed load). */
 void shm_payments_expect(const struct shm_payments *, const struct uuid *);
 void shm_payments_expect_record(const struct shm_payments *, const struct uuid *);
 

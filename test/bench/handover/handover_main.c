@@ -9,9 +9,9 @@
  * program waits for it.
  *
  * --idle N     N payments, each when nothing has run for 2 to 5 ms. As an API does, this thread
- * sleeps until it publishes and as soon as it has, and the kernel may put all of them where it
- * likes. The owner itself says when it woke: the worker has wake-stamp.so loaded (wake_stamp.c),
- * with the same FILE.
+ *              sleeps until it publishes and as soon as it has, and the kernel may put all of them
+ *              where it likes. The owner itself says when it woke: the worker has wake-stamp.so
+ *              loaded (wake_stamp.c), with the same FILE.
  * --brief N    the same after 0.1 to 0.25 ms: the machine's caches and processors are still warm.
  * --apart N    the same with a processor each: this thread never sleeps, the worker is on another
  *              processor, says the script, which is halted when there is nothing to do.
