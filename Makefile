@@ -369,7 +369,8 @@ $(B)/model: $(MODEL_OBJECTS) $(B)/worker/payment_protocol.o $(SHM_ARCHIVES)
 # that it wants to see, to itself. Only in a tree whose objects know its steps: see `sim`.
 SIM_KERNEL   := open close access link unlink mkfifo lstat fstat read write fcntl eventfd eventfd_write \
                 posix_fallocate fstatvfs mmap munmap mprotect getrandom nanosleep getpid \
-                pthread_create pthread_join malloc calloc realloc free
+                pthread_create pthread_join malloc calloc realloc free \
+                shm_futex_wait shm_futex_wake
 SIM_OBSERVED := payment_protocol_step shm_ledger_publish shm_ledger_write shm_block_index_append \
                 shm_filter_remember shm_filter_rotate shm_payments_owner_find lane_purge_if_due
 $(B)/simulator: $(SIM_OBJECTS) $(B)/api/payment_intake.o $(WORKER_ARCHIVES)
@@ -379,7 +380,7 @@ $(B)/hammer: $(HAMMER_OBJECTS) $(WORKER_ARCHIVES)
 	$(call link)
 
 # The production code under a memory of our own.
-WRAPPED = write read open close
+WRAPPED = write read open close shm_futex_wait shm_futex_wake
 $(B)/race: $(RACE_OBJECTS) $(RACED_OBJECTS) $(COMMON_ARCHIVES)
 	$(call link,$(addprefix -Wl$(comma)--wrap=,$(WRAPPED)))
 

@@ -8,10 +8,11 @@
 
 #include "common/check.h"
 #include "common/crash_point.h"
+#include "shm/shm_futex.h"
 
-static bool is_asleep(uint64_t count)
+static enum shm_sleep sleep_of(uint64_t count)
 {
-    return count & 1;
+    return count % 4;
 }
 
 void shm_doorbell_open(struct shm_doorbell *bell, const struct shm_region *region, unsigned lane)
@@ -19,6 +20,7 @@ void shm_doorbell_open(struct shm_doorbell *bell, const struct shm_region *regio
     *bell = (struct shm_doorbell){
         .fd = -1,
         .sleep_count = &shm_region_lane(region, lane)->sleep_count,
+        .rung = &shm_region_bell(region, lane)->rung,
     };
     shm_region_bell_path(region->name, lane, bell->path, sizeof bell->path);
 }
@@ -31,33 +33,56 @@ void shm_doorbell_close(struct shm_doorbell *bell)
 }
 
 /* false: the descriptor is of no use any more. EAGAIN is not that: a full FIFO has been rung. */
-static bool try_write(const struct shm_doorbell *bell)
+static bool try_write(int fd)
 {
     ssize_t written;
     do
-        written = write(bell->fd, "", 1);
+        written = write(fd, "", 1);
     while (written < 0 && errno == EINTR);
-    CRASH_POINT(bell_rung);
     return written == 1 || errno == EAGAIN;
 }
 
-void shm_doorbell_ring(struct shm_doorbell *bell)
+static void write_fifo(struct shm_doorbell *bell)
 {
-    /* Orders the pushes before the look at the count: see the header. */
-    atomic_thread_fence(memory_order_seq_cst);
-    uint64_t count = atomic_load_explicit(bell->sleep_count, memory_order_relaxed);
-    if (!is_asleep(count) || count == bell->rung_for)
-        return;
-    /* Marked as rung even if nobody listens: whoever announced this sleep has
-     * the FIFO open until it dies, and its successor's sleeps have other counts. */
-    bell->rung_for = count;
-    if (bell->fd >= 0 && try_write(bell))
+    if (bell->fd >= 0 && try_write(bell->fd))
         return;
     shm_doorbell_close(bell);
     /* ENXIO: nobody listens. */
     bell->fd = open(bell->path, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
-    if (bell->fd >= 0 && !try_write(bell))
+    if (bell->fd >= 0 && !try_write(bell->fd))
         shm_doorbell_close(bell);
+}
+
+/* Wraps around; nobody sleeps through 2^32 of them. */
+static void ring_word(_Atomic uint32_t *rung)
+{
+    atomic_fetch_add_explicit(rung, 1, memory_order_release);
+    CRASH_POINT(bell_raised);
+    shm_futex_wake(rung);
+}
+
+/* The fence orders what was stored before the look at the count. Acquire: the owner had noted what
+ * the bell says, and what is added to it comes after that (see the header). */
+static uint64_t look_at_sleep(const _Atomic uint64_t *sleep_count)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    return atomic_load_explicit(sleep_count, memory_order_acquire);
+}
+
+void shm_doorbell_ring(struct shm_doorbell *bell)
+{
+    uint64_t count = look_at_sleep(bell->sleep_count);
+    enum shm_sleep sleep = sleep_of(count);
+    if (sleep == SHM_SLEEP_NONE || count == bell->rung_for)
+        return;
+    /* Marked as rung even if nobody listens: whoever announced this sleep has
+     * the FIFO open until it dies, and its successor's sleeps have other counts. */
+    bell->rung_for = count;
+    if (sleep == SHM_SLEEP_ALONE)
+        ring_word(bell->rung);
+    else
+        write_fifo(bell);
+    CRASH_POINT(bell_rung);
 }
 
 int shm_doorbell_listen(const struct shm_region *region, unsigned lane, struct explain *why)
@@ -81,34 +106,69 @@ int shm_doorbell_listen(const struct shm_region *region, unsigned lane, struct e
     return -1;
 }
 
-/* Single writer: the owner. */
-static void step_count(struct shm_lane *lane)
+/* Its own word: nobody else writes it. */
+static uint64_t own_count(const struct shm_lane *lane)
 {
-    uint64_t count = atomic_load_explicit(&lane->sleep_count, memory_order_relaxed);
-    atomic_store_explicit(&lane->sleep_count, count + 1, memory_order_release);
+    return atomic_load_explicit(&lane->sleep_count, memory_order_relaxed);
 }
 
-void shm_doorbell_reset(struct shm_lane *lane)
+static void announce(struct shm_lane *lane, enum shm_sleep sleep)
 {
-    if (is_asleep(atomic_load_explicit(&lane->sleep_count, memory_order_relaxed)))
-        step_count(lane);
-}
-
-void shm_doorbell_sleep(struct shm_lane *lane)
-{
-    CHECK(!is_asleep(atomic_load_explicit(&lane->sleep_count, memory_order_relaxed)));
-    step_count(lane);
+    uint64_t count = own_count(lane);
+    CHECK(sleep_of(count) == SHM_SLEEP_NONE);
+    /* Release: the bell was read before it. */
+    atomic_store_explicit(&lane->sleep_count, count + sleep, memory_order_release);
     /* Orders the announcement before the look at the rings: see the header. */
     atomic_thread_fence(memory_order_seq_cst);
     CRASH_POINT(lane_asleep);
 }
 
+static void withdraw(struct shm_lane *lane)
+{
+    atomic_store_explicit(&lane->sleep_count, (own_count(lane) | 3) + 1, memory_order_release);
+}
+
+void shm_doorbell_reset(struct shm_lane *lane)
+{
+    if (sleep_of(own_count(lane)) != SHM_SLEEP_NONE)
+        withdraw(lane);
+}
+
+void shm_doorbell_sleep(struct shm_lane *lane)
+{
+    announce(lane, SHM_SLEEP_POLL);
+}
+
+uint32_t shm_doorbell_sleep_alone(const struct shm_region *region, unsigned lane)
+{
+    uint32_t rung =
+        atomic_load_explicit(&shm_region_bell(region, lane)->rung, memory_order_relaxed);
+    announce(shm_region_lane(region, lane), SHM_SLEEP_ALONE);
+    return rung;
+}
+
+void shm_doorbell_wait(const struct shm_region *region, unsigned lane, uint32_t rung,
+                       int64_t timeout_ms)
+{
+    shm_futex_wait(&shm_region_bell(region, lane)->rung, rung, timeout_ms);
+}
+
 void shm_doorbell_awake(struct shm_lane *lane, int fd)
 {
     char bytes[64]; /* one byte a producer and sleep: usually all of them */
-    CHECK(is_asleep(atomic_load_explicit(&lane->sleep_count, memory_order_relaxed)));
-    step_count(lane);
+    enum shm_sleep sleep = sleep_of(own_count(lane));
+    CHECK(sleep != SHM_SLEEP_NONE);
+    withdraw(lane);
     CRASH_POINT(lane_awake);
-    while (read(fd, bytes, sizeof bytes) == (ssize_t)sizeof bytes)
+    while (sleep == SHM_SLEEP_POLL && read(fd, bytes, sizeof bytes) == (ssize_t)sizeof bytes)
         continue;
+}
+
+void shm_doorbell_ring_own(const struct shm_region *region, unsigned lane, int fd)
+{
+    enum shm_sleep sleep = sleep_of(look_at_sleep(&shm_region_lane(region, lane)->sleep_count));
+    if (sleep == SHM_SLEEP_ALONE)
+        ring_word(&shm_region_bell(region, lane)->rung);
+    else if (sleep == SHM_SLEEP_POLL)
+        (void)try_write(fd);
 }

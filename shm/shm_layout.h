@@ -9,6 +9,8 @@
  *   +-----------------+
  *   | operator        |  intake's stop, decisions     one page
  *   +-----------------+
+ *   | bells           |  what sleepers sleep at       one page
+ *   +-----------------+
  *   | api 0           |  control page, then one ring of slots per lane
  *   | api 1 ...       |
  *   +-----------------+
@@ -23,6 +25,7 @@
  *   purge           holder of the purge lease          `generation`, seq_cst
  *   health          holder of the health lease         each word, release
  *   operator        holder of the operator lease       `intake`, `request`, seq_cst
+ *   bells           whoever rings (no lease)           each word, added to
  *   api[a] control  tenant of API slot a               `tail[]`, release
  *   api[a] rings    tenant of API slot a               `tail[]`, release
  *   lane[l] control owner of lane l                    each word, as noted
@@ -30,7 +33,7 @@
  *
  * A writer is whoever holds the area's lease: a kernel-held lock on one byte
  * of the region's file (shm_lease.h). Pages of different writers never mix,
- * so that each process maps only its own writable.
+ * so that each process maps only its own writable, and the bells.
  *
  * Every word that another process reads while it may change is a C11 atomic.
  * Locations are offsets from the region's first byte. A change of any struct
@@ -45,7 +48,7 @@
 #include <stdint.h>
 
 #define SHM_MAGIC          UINT64_C(0x474e495259415000) /* "\0PAYRING", little endian */
-#define SHM_LAYOUT_VERSION 4u
+#define SHM_LAYOUT_VERSION 5u
 
 #define SHM_PAGE_SIZE       4096u
 #define SHM_CACHE_LINE_SIZE 64u
@@ -199,6 +202,18 @@ static_assert(offsetof(struct shm_operator, by) == 128, "operator");
 static_assert(offsetof(struct shm_operator, reason) == 192, "operator");
 static_assert(sizeof(struct shm_operator) <= SHM_PAGE_SIZE, "operator");
 
+/* ------------------------------------------------------------------- bells */
+
+/* What a lane's owner sleeps at while nothing but a doorbell could wake it (shm_doorbell.h).
+ * The only words with several writers, in the only page that every process has writable: whoever
+ * rings adds one. They decide nothing: another value costs a look at empty rings. */
+struct shm_bell {
+    _Atomic uint32_t rung; /* times */
+    uint32_t reserved[15];
+};
+static_assert(sizeof(struct shm_bell) == SHM_CACHE_LINE_SIZE, "bell");
+static_assert(SHM_LANES_MAX * sizeof(struct shm_bell) <= SHM_PAGE_SIZE, "bells");
+
 /* --------------------------------------------------------------------- API */
 
 /* One accepted payment on its way to its lane. The consumer reads a slot
@@ -339,7 +354,7 @@ enum shm_journal_state {
 struct shm_lane {
     struct shm_presence presence;
 
-    /* line 1: the sleeper's counter: odd = asleep in poll; seq_cst (shm_doorbell.h) */
+    /* line 1: the sleeper's counter: odd = asleep, enum shm_sleep; seq_cst (shm_doorbell.h) */
     _Atomic uint64_t sleep_count;
     uint64_t reserved_0[7];
 

@@ -127,7 +127,7 @@ enum status shm_places_compute(struct shm_places *places, const struct shm_geome
     p.segment_count = geometry->ledger_rows / geometry->ledger_segment_rows;
     place_api(&p, geometry);
     place_lane(&p, geometry);
-    p.api_offset = SHM_OPERATOR_OFFSET + SHM_PAGE_SIZE;
+    p.api_offset = SHM_BELLS_OFFSET + SHM_PAGE_SIZE;
     p.lane_offset = p.api_offset + p.api_stride * geometry->api_slots;
     p.total_size = p.lane_offset + p.lane_stride * geometry->lanes;
     *places = p;

@@ -55,6 +55,7 @@ struct shm_places {
 #define SHM_PURGE_OFFSET    SHM_PAGE_SIZE
 #define SHM_HEALTH_OFFSET   (2u * SHM_PAGE_SIZE)
 #define SHM_OPERATOR_OFFSET (3u * SHM_PAGE_SIZE)
+#define SHM_BELLS_OFFSET    (4u * SHM_PAGE_SIZE)
 
 /* Segments that a ledger must have in memory before any is filed: one is being
  * written, one is being filed, and one is what a slow disk has for time. */

@@ -424,12 +424,30 @@ static enum status map_and_verify(struct shm_region *region, bool removed_too, s
     return status;
 }
 
+static enum status protect(const struct shm_region *region, const void *area, uint64_t size,
+                           int protection, struct explain *why)
+{
+    uint64_t offset = (uint64_t)((const uint8_t *)area - region->base);
+    if (mprotect(region->base + offset, size, protection) == 0)
+        return STATUS_OK;
+    return explain(why, STATUS_SYSTEM, "pages of region %s cannot be made %s: %m", region->name,
+                   protection & PROT_WRITE ? "writable" : "read-only");
+}
+
+static enum status open_area(const struct shm_region *region, const void *area, uint64_t size,
+                             struct explain *why)
+{
+    return protect(region, area, size, PROT_READ | PROT_WRITE, why);
+}
+
 static enum status try_attach(struct shm_region *region, const char *name, int mode,
                               struct explain *why)
 {
     enum status status = open_object(region, name, mode, why);
     if (status == STATUS_OK)
         status = map_and_verify(region, false, why);
+    if (status == STATUS_OK && mode == O_RDWR)
+        status = open_area(region, shm_region_bell(region, 0), SHM_PAGE_SIZE, why);
     if (status != STATUS_OK)
         shm_region_detach(region);
     return status;
@@ -478,22 +496,6 @@ bool shm_region_is_current(const struct shm_region *region)
 }
 
 /* ------------------------------------------------------------------ access */
-
-static enum status protect(const struct shm_region *region, const void *area, uint64_t size,
-                           int protection, struct explain *why)
-{
-    uint64_t offset = (uint64_t)((const uint8_t *)area - region->base);
-    if (mprotect(region->base + offset, size, protection) == 0)
-        return STATUS_OK;
-    return explain(why, STATUS_SYSTEM, "pages of region %s cannot be made %s: %m", region->name,
-                   protection & PROT_WRITE ? "writable" : "read-only");
-}
-
-static enum status open_area(const struct shm_region *region, const void *area, uint64_t size,
-                             struct explain *why)
-{
-    return protect(region, area, size, PROT_READ | PROT_WRITE, why);
-}
 
 static void close_area(const struct shm_region *region, const void *area, uint64_t size)
 {
@@ -685,6 +687,12 @@ struct shm_health *shm_region_health(const struct shm_region *region)
 struct shm_operator *shm_region_operator(const struct shm_region *region)
 {
     return at(region->base, SHM_OPERATOR_OFFSET);
+}
+
+struct shm_bell *shm_region_bell(const struct shm_region *region, unsigned lane)
+{
+    CHECK(lane < region->geometry.lanes);
+    return at(region->base, SHM_BELLS_OFFSET + lane * sizeof(struct shm_bell));
 }
 
 struct shm_api *shm_region_api(const struct shm_region *region, unsigned api_slot)

@@ -133,6 +133,7 @@ struct shm_header *shm_region_header(const struct shm_region *);
 struct shm_purge *shm_region_purge(const struct shm_region *);
 struct shm_health *shm_region_health(const struct shm_region *);
 struct shm_operator *shm_region_operator(const struct shm_region *);
+struct shm_bell *shm_region_bell(const struct shm_region *, unsigned lane);
 struct shm_api *shm_region_api(const struct shm_region *, unsigned api_slot);
 struct shm_ring_slot *shm_region_ring_slots(const struct shm_region *, unsigned api_slot,
                                             unsigned lane);

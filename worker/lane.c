@@ -56,7 +56,37 @@ static bool has_news(struct lane *lane)
            has_arrivals(lane);
 }
 
+static int in_flight(const struct lane *lane)
+{
+    int count = 0;
+    for (unsigned p = 0; p < SHM_PROCESSORS; p++)
+        count += upstream_in_flight(lane->upstream, (int)p);
+    return count;
+}
+
 /* Announce sleep, look once more, sleep (shm_doorbell.h says why no ring is lost). */
+static void sleep_in_poll(struct lane *lane, int64_t wait_ms)
+{
+    shm_doorbell_sleep(lane->memory.control);
+    if (!has_news(lane)) {
+        lane_memory_count(&lane->memory, SHM_LANE_COUNTER_sleeps);
+        upstream_wait(lane->upstream, lane->bell_fd, wait_ms);
+    }
+    shm_doorbell_awake(lane->memory.control, lane->bell_fd);
+}
+
+/* The same with nothing in flight: libcurl 7.88 has then no socket and no timer to wait for (what
+ * it keeps open it looks at when it sends), and a doorbell is all that can wake the lane. */
+static void sleep_at_bell(struct lane *lane, int64_t wait_ms)
+{
+    uint32_t rung = shm_doorbell_sleep_alone(lane->region, lane->memory.number);
+    if (!has_news(lane)) {
+        lane_memory_count(&lane->memory, SHM_LANE_COUNTER_sleeps);
+        shm_doorbell_wait(lane->region, lane->memory.number, rung, wait_ms);
+    }
+    shm_doorbell_awake(lane->memory.control, lane->bell_fd);
+}
+
 static void rest(struct lane *lane, int64_t look_again_us)
 {
     int64_t limit_ms = lane->full ? SLEEP_FULL_MS : SLEEP_MAX_MS;
@@ -64,13 +94,10 @@ static void rest(struct lane *lane, int64_t look_again_us)
     if (look_again_us != INT64_MAX)
         wait_ms = (look_again_us - lane->now_us + 999) / 1000;
     wait_ms = wait_ms < 0 ? 0 : wait_ms > limit_ms ? limit_ms : wait_ms;
-
-    shm_doorbell_sleep(lane->memory.control);
-    if (!has_news(lane)) {
-        lane_memory_count(&lane->memory, SHM_LANE_COUNTER_sleeps);
-        upstream_wait(lane->upstream, lane->bell_fd, wait_ms);
-    }
-    shm_doorbell_awake(lane->memory.control, lane->bell_fd);
+    if (in_flight(lane) > 0)
+        sleep_in_poll(lane, wait_ms);
+    else
+        sleep_at_bell(lane, wait_ms);
 }
 
 /* Wake who files when a segment is full, and warn long before memory is. */
@@ -121,14 +148,6 @@ static void turn(struct lane *lane)
     note_own_time(lane, begin_us);
     if (!busy && !sent)
         rest(lane, look_again_us);
-}
-
-static int in_flight(const struct lane *lane)
-{
-    int count = 0;
-    for (unsigned p = 0; p < SHM_PROCESSORS; p++)
-        count += upstream_in_flight(lane->upstream, (int)p);
-    return count;
 }
 
 /* Nothing is bound or sent any more; what is out may still come back. Meanwhile entries are taken
@@ -237,9 +256,7 @@ enum status lane_start(struct lane **started, struct shm_region *region, unsigne
 void lane_request_stop(struct lane *lane)
 {
     atomic_store_explicit(&lane->stopping, true, memory_order_release);
-    /* The lane's own doorbell wakes it; full means that it is rung already. */
-    if (write(lane->bell_fd, "s", 1) < 0)
-        LOG_DEBUG("stop_not_rung", "lane=%u", lane->memory.number);
+    shm_doorbell_ring_own(lane->region, lane->memory.number, lane->bell_fd);
 }
 
 int64_t lane_beat_ms(const struct lane *lane)

@@ -11,11 +11,11 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/check.h"
 #include "common/crash_point.h"
 #include "common/log.h"
+#include "shm/shm_doorbell.h"
 #include "worker/journal_disk.h"
 #include "worker/journal_region.h"
 #include "worker/journal_state.h"
@@ -50,15 +50,11 @@ static bool is_sync(const struct lane *lane)
     return lane->region->durability == SHM_DURABILITY_SYNC && works(lane);
 }
 
-/* By the journal's threads: the lane may sleep. Of two seq_cst fences one comes
- * first (shm_doorbell.h): either we see it asleep, or it sees what is new. */
+/* By the journal's threads: the lane may sleep. */
 static void wake(void *context)
 {
     const struct lane *lane = context;
-    atomic_thread_fence(memory_order_seq_cst);
-    if (atomic_load_explicit(&lane->memory.control->sleep_count, memory_order_relaxed) & 1 &&
-        write(lane->bell_fd, "j", 1) < 0)
-        LOG_DEBUG("journal_not_rung", "lane=%u", lane->memory.number);
+    shm_doorbell_ring_own(lane->region, lane->memory.number, lane->bell_fd);
 }
 
 /* By any of the journal's threads and the lane's own. */

@@ -492,28 +492,16 @@ void upstream_perform(struct upstream *upstream, upstream_on_completion *on_comp
     }
 }
 
-static void wait_alone(int doorbell_fd, int timeout_ms)
-{
-    struct pollfd doorbell = {.fd = doorbell_fd, .events = POLLIN};
-    poll(&doorbell, 1, timeout_ms);
-}
-
-/* With nothing in flight libcurl 7.88 has no socket and no timer to wait for (what it keeps open it
- * looks at when it sends), and its own poll would be what whoever is woken has to walk through
- * first. */
 void upstream_wait(struct upstream *upstream, int doorbell_fd, int64_t timeout_ms)
 {
     int timeout = timeout_ms < 0 ? 0 : timeout_ms > INT_MAX ? INT_MAX : (int)timeout_ms;
     struct curl_waitfd doorbell = {.fd = doorbell_fd, .events = CURL_WAIT_POLLIN};
-    if (upstream->processors[0].in_flight + upstream->processors[1].in_flight == 0) {
-        wait_alone(doorbell_fd, timeout);
-        return;
-    }
     CURLMcode code =
         curl_multi_poll(upstream->multi, &doorbell, doorbell_fd >= 0 ? 1 : 0, timeout, NULL);
     CHECK(code != CURLM_BAD_HANDLE && code != CURLM_RECURSIVE_API_CALL);
     if (code != CURLM_OK)
-        wait_alone(doorbell_fd, timeout < FALLBACK_WAIT_MS ? timeout : FALLBACK_WAIT_MS);
+        poll(&(struct pollfd){.fd = doorbell_fd, .events = POLLIN}, 1,
+             timeout < FALLBACK_WAIT_MS ? timeout : FALLBACK_WAIT_MS);
 }
 
 /* --- beginning and end --------------------------------------------------------------------- */

@@ -309,6 +309,28 @@ int __wrap_eventfd_write(int fd, eventfd_t value)
     return 0;
 }
 
+/* --------------------------------------------------------------------- bells */
+
+void __wrap_shm_futex_wait(const _Atomic uint32_t *word, uint32_t expected, int64_t timeout_ms);
+void __wrap_shm_futex_wake(_Atomic uint32_t *word);
+
+/* Every process has the region at one place. No step between the look and the sleep: the kernel
+ * does both in one. */
+void __wrap_shm_futex_wait(const _Atomic uint32_t *word, uint32_t expected, int64_t timeout_ms)
+{
+    sim_store();
+    if (*word == expected)
+        sim_wait_on(word, NULL, sim_now_us + (timeout_ms > 0 ? timeout_ms * 1000 : 1));
+}
+
+void __wrap_shm_futex_wake(_Atomic uint32_t *word)
+{
+    sim_store();
+    sim_wake(word);
+}
+
+/* --------------------------------------------------------------- what poll says */
+
 bool sim_fd_is_readable(int fd, const void **channel)
 {
     *channel = get_fd(fd)->file;

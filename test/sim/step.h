@@ -1,9 +1,9 @@
 /* Included before everything else in every file of the simulator's build (-include), production's
  * and its own: the same sources, seen through a magnifying glass.
  *
- *   - Before each atomic store and load of production code stands a step, at which the simulated
- *     kernel may kill the process, stop it for a while or let others run (kernel.h). A store is
- *     thus a place to die at whether it has a name or not.
+ *   - Before each atomic store, addition and load of production code stands a step, at which the
+ * simulated kernel may kill the process, stop it for a while or let others run (kernel.h). A store
+ * is thus a place to die at whether it has a name or not.
  *   - Blocks, tables and rings may be small, so that they are full, wrap and are used again within
  *     a simulated minute.
  */
@@ -46,6 +46,13 @@ static inline void sim_store(void)
         __typeof__((void)0, *sim_place_) sim_what_ = (what);                                       \
         sim_store();                                                                               \
         __atomic_store(sim_place_, &sim_what_, (order));                                           \
+    })
+
+#undef atomic_fetch_add_explicit
+#define atomic_fetch_add_explicit(place, what, order)                                              \
+    __extension__({                                                                                \
+        sim_store();                                                                               \
+        __atomic_fetch_add((place), (what), (order));                                              \
     })
 
 #undef atomic_load_explicit

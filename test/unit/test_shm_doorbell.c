@@ -1,4 +1,5 @@
-/* The doorbell: one byte a sleep, listeners that come and go, and no wake-up lost. */
+/* The doorbell: one ring a sleep, in poll and at the bell, listeners that come and go, and no
+ * wake-up lost. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -57,6 +59,102 @@ static void rings_once_per_sleep(void **state)
         assert_int_equal(bytes_in(fd), 0);
     }
     shm_doorbell_close(&bell);
+    close(fd);
+}
+
+static uint32_t bell_says(struct shm_fixture *f)
+{
+    return atomic_load(&shm_region_bell(&f->region, 0)->rung);
+}
+
+static void the_bell_is_rung_once_per_sleep(void **state)
+{
+    struct shm_fixture *f = *state;
+    struct shm_lane *lane = shm_region_lane(&f->region, 0);
+    struct shm_doorbell bells[2];
+    int fd = shm_doorbell_listen(&f->region, 0, &f->why);
+    for (int i = 0; i < 2; i++)
+        shm_doorbell_open(&bells[i], &f->region, 0);
+    atomic_store(&shm_region_bell(&f->region, 0)->rung, UINT32_MAX - 2); /* and goes on at 0 */
+    for (uint32_t sleep = 0; sleep < 3; sleep++) {
+        uint32_t rung = shm_doorbell_sleep_alone(&f->region, 0);
+        assert_int_equal(rung, (uint32_t)(UINT32_MAX - 2 + 2 * sleep));
+        assert_true(atomic_load(&lane->sleep_count) & 1);
+        for (int i = 0; i < 10; i++)
+            shm_doorbell_ring(&bells[i % 2]);
+        assert_int_equal(bell_says(f), rung + 2);        /* each producer once */
+        shm_doorbell_wait(&f->region, 0, rung, INT_MAX); /* does not sleep */
+        shm_doorbell_awake(lane, fd);
+        assert_false(atomic_load(&lane->sleep_count) & 1);
+        shm_doorbell_ring(&bells[0]);
+        assert_int_equal(bell_says(f), rung + 2); /* awake: none */
+    }
+    assert_int_equal(bells[0].fd, -1); /* the FIFO is not touched */
+    assert_int_equal(bytes_in(fd), 0);
+    close(fd);
+}
+
+/* What was written for a sleep in poll and came late is for the next one in poll. */
+static void each_sleep_is_rung_for_in_its_own_way(void **state)
+{
+    struct shm_fixture *f = *state;
+    struct shm_lane *lane = shm_region_lane(&f->region, 0);
+    struct shm_doorbell bell;
+    int fd = shm_doorbell_listen(&f->region, 0, &f->why);
+    shm_doorbell_open(&bell, &f->region, 0);
+    uint32_t before = bell_says(f);
+    uint64_t counts[4];
+    for (int sleep = 0; sleep < 4; sleep++) {
+        bool alone = sleep % 2;
+        if (alone)
+            (void)shm_doorbell_sleep_alone(&f->region, 0);
+        else
+            shm_doorbell_sleep(lane);
+        counts[sleep] = atomic_load(&lane->sleep_count);
+        assert_int_equal(counts[sleep] % 4, alone ? SHM_SLEEP_ALONE : SHM_SLEEP_POLL);
+        assert_true(sleep == 0 || counts[sleep] > counts[sleep - 1]);
+        shm_doorbell_ring(&bell);
+        assert_int_equal(bell_says(f), before + (uint32_t)(sleep + 1) / 2);
+        assert_int_equal(is_readable(fd, 0), !alone);
+        shm_doorbell_awake(lane, fd);
+        assert_false(is_readable(fd, 0));
+    }
+    assert_int_equal(write(fd, "", 1), 1);
+    (void)shm_doorbell_sleep_alone(&f->region, 0);
+    shm_doorbell_awake(lane, fd);
+    assert_true(is_readable(fd, 0)); /* not looked at: it costs the next sleep in poll one look */
+    shm_doorbell_close(&bell);
+    close(fd);
+}
+
+static void a_wait_at_the_bell_has_a_limit(void **state)
+{
+    struct shm_fixture *f = *state;
+    struct shm_lane *lane = shm_region_lane(&f->region, 0);
+    uint32_t rung = shm_doorbell_sleep_alone(&f->region, 0);
+    int64_t began_ms = clock_monotonic_ms();
+    shm_doorbell_wait(&f->region, 0, rung, -1); /* a deadline that has passed */
+    shm_doorbell_wait(&f->region, 0, rung, 30);
+    assert_true(clock_monotonic_ms() - began_ms >= 29);
+    shm_doorbell_awake(lane, -1);
+}
+
+static void own_threads_ring_as_it_sleeps(void **state)
+{
+    struct shm_fixture *f = *state;
+    struct shm_lane *lane = shm_region_lane(&f->region, 0);
+    int fd = shm_doorbell_listen(&f->region, 0, &f->why);
+    shm_doorbell_ring_own(&f->region, 0, fd);
+    assert_int_equal(bytes_in(fd), 0); /* awake */
+    shm_doorbell_sleep(lane);
+    shm_doorbell_ring_own(&f->region, 0, fd);
+    assert_true(is_readable(fd, 0));
+    shm_doorbell_awake(lane, fd);
+    uint32_t rung = shm_doorbell_sleep_alone(&f->region, 0);
+    shm_doorbell_ring_own(&f->region, 0, fd);
+    assert_int_equal(bell_says(f), rung + 1);
+    assert_false(is_readable(fd, 0));
+    shm_doorbell_awake(lane, fd);
     close(fd);
 }
 
@@ -178,6 +276,12 @@ static void sleep_twice(struct shm_fixture *f)
     shm_doorbell_sleep(shm_region_lane(&f->region, 0));
 }
 
+static void sleep_alone_twice(struct shm_fixture *f)
+{
+    (void)shm_doorbell_sleep_alone(&f->region, 0);
+    (void)shm_doorbell_sleep_alone(&f->region, 0);
+}
+
 static void a_new_owner_must_reset(void **state)
 {
     struct shm_fixture *f = *state;
@@ -185,9 +289,12 @@ static void a_new_owner_must_reset(void **state)
     assert_int_equal(shm_fixture_signal_of(sleep_twice, f), SIGABRT);
     assert_true(atomic_load(&lane->sleep_count) & 1); /* as the dead child left it */
     shm_doorbell_reset(lane);
-    assert_int_equal(atomic_load(&lane->sleep_count), 2);
+    assert_int_equal(atomic_load(&lane->sleep_count), 4);
     shm_doorbell_reset(lane);
-    assert_int_equal(atomic_load(&lane->sleep_count), 2);
+    assert_int_equal(atomic_load(&lane->sleep_count), 4);
+    assert_int_equal(shm_fixture_signal_of(sleep_alone_twice, f), SIGABRT);
+    shm_doorbell_reset(lane);
+    assert_int_equal(atomic_load(&lane->sleep_count), 8);
 }
 
 /* ------------------------------------------------------- no wake-up is lost */
@@ -197,6 +304,7 @@ static void a_new_owner_must_reset(void **state)
  * Without either fence this fails within some thousand rounds. */
 struct moment {
     struct shm_fixture *fixture;
+    bool alone;
     _Atomic uint64_t round, pushed; /* of the round that may begin, and of the last done */
     uint64_t rounds;
 };
@@ -226,36 +334,57 @@ static void *push_each_round(void *context)
     return NULL;
 }
 
-static void one_sees_the_other(void **state)
+/* Announce sleep and look; whether the ring was seen or the doorbell rung. */
+static bool is_met(struct moment *moment, struct shm_ring_consumer *ring, int fd, uint64_t round)
 {
-    struct moment moment = {.fixture = *state, .rounds = 300000};
-    struct shm_lane *lane = shm_region_lane(&moment.fixture->region, 0);
+    struct shm_region *region = &moment->fixture->region;
+    struct shm_ring_entry entry;
+    uint32_t rung = 0;
+    if (moment->alone)
+        rung = shm_doorbell_sleep_alone(region, 0);
+    else
+        shm_doorbell_sleep(shm_region_lane(region, 0));
+    bool seen = shm_ring_peek(ring, &entry);
+    wait_for(&moment->pushed, round);
+    return seen || (moment->alone ? bell_says(moment->fixture) != rung : bytes_in(fd) > 0);
+}
+
+static void one_sees_the_other(struct moment *moment)
+{
+    struct shm_lane *lane = shm_region_lane(&moment->fixture->region, 0);
     struct shm_ring_consumer ring;
     struct shm_ring_entry entry;
     pthread_t producer;
     uint64_t lost = 0;
     int64_t deadline = clock_monotonic_ms() + 2000;
-    int fd = shm_doorbell_listen(&moment.fixture->region, 0, NULL);
-    shm_ring_consumer_open(&ring, &moment.fixture->region, 0, 0);
-    assert_int_equal(pthread_create(&producer, NULL, push_each_round, &moment), 0);
-    for (uint64_t round = 1; round <= moment.rounds; round++) {
-        atomic_store_explicit(&moment.round, round, memory_order_release);
+    int fd = shm_doorbell_listen(&moment->fixture->region, 0, NULL);
+    shm_ring_consumer_open(&ring, &moment->fixture->region, 0, 0);
+    assert_int_equal(pthread_create(&producer, NULL, push_each_round, moment), 0);
+    for (uint64_t round = 1; round <= moment->rounds; round++) {
+        atomic_store_explicit(&moment->round, round, memory_order_release);
         for (volatile uint64_t pause = round % 64; pause > 0; pause--)
             continue; /* the other one has to come here first */
-        shm_doorbell_sleep(lane);
-        bool seen = shm_ring_peek(&ring, &entry);
-        wait_for(&moment.pushed, round);
-        lost += !seen && bytes_in(fd) == 0;
+        lost += !is_met(moment, &ring, fd, round);
         shm_doorbell_awake(lane, fd);
         while (shm_ring_peek(&ring, &entry))
             shm_ring_take(&ring);
         if (clock_monotonic_ms() > deadline)
             break;
     }
-    atomic_store_explicit(&moment.round, moment.rounds, memory_order_release);
+    atomic_store_explicit(&moment->round, moment->rounds, memory_order_release);
     pthread_join(producer, NULL);
     close(fd);
     assert_int_equal(lost, 0);
+}
+
+static void one_sees_the_other_in_poll(void **state)
+{
+    one_sees_the_other(&(struct moment){.fixture = *state, .rounds = 300000});
+}
+
+static void one_sees_the_other_at_the_bell(void **state)
+{
+    one_sees_the_other(&(struct moment){.fixture = *state, .alone = true, .rounds = 300000});
 }
 
 /* Long enough that only a lost wake-up takes it. */
@@ -307,12 +436,22 @@ static bool take_all(struct shm_ring_consumer *ring, uint64_t *taken)
     return any;
 }
 
+static bool is_rung(struct hammer *hammer, bool alone, uint32_t rung, int fd)
+{
+    int64_t began_ms = clock_monotonic_ms();
+    if (!alone)
+        return is_readable(fd, LOST_MS);
+    shm_doorbell_wait(&hammer->fixture->region, 0, rung, LOST_MS);
+    return clock_monotonic_ms() - began_ms < LOST_MS;
+}
+
 /* The owner's loop; counts the wake-ups that were lost. */
 static unsigned sleep_and_take(struct hammer *hammer, uint64_t *sleeps)
 {
     struct shm_lane *lane = shm_region_lane(&hammer->fixture->region, 0);
     struct shm_ring_consumer ring;
     uint64_t taken = 0;
+    uint64_t random = 2;
     unsigned lost = 0;
     int64_t deadline = clock_monotonic_ms() + DEADLINE_MS;
     int fd = shm_doorbell_listen(&hammer->fixture->region, 0, NULL);
@@ -321,10 +460,15 @@ static unsigned sleep_and_take(struct hammer *hammer, uint64_t *sleeps)
     while (taken < hammer->count && clock_monotonic_ms() < deadline) {
         if (take_all(&ring, &taken))
             continue;
-        shm_doorbell_sleep(lane);
+        bool alone = shm_fixture_random(&random) % 2;
+        uint32_t rung = 0;
+        if (alone)
+            rung = shm_doorbell_sleep_alone(&hammer->fixture->region, 0);
+        else
+            shm_doorbell_sleep(lane);
         if (!take_all(&ring, &taken)) {
             ++*sleeps;
-            lost += !is_readable(fd, LOST_MS) && taken < hammer->count;
+            lost += !is_rung(hammer, alone, rung, fd) && taken < hammer->count;
         }
         shm_doorbell_awake(lane, fd);
     }
@@ -366,13 +510,18 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         SHM_FIXTURE_TEST(rings_once_per_sleep),
+        SHM_FIXTURE_TEST(the_bell_is_rung_once_per_sleep),
+        SHM_FIXTURE_TEST(each_sleep_is_rung_for_in_its_own_way),
+        SHM_FIXTURE_TEST(a_wait_at_the_bell_has_a_limit),
+        SHM_FIXTURE_TEST(own_threads_ring_as_it_sleeps),
         SHM_FIXTURE_TEST(waking_up_empties_the_fifo),
         SHM_FIXTURE_TEST(a_full_fifo_has_been_rung),
         SHM_FIXTURE_TEST(nobody_listens),
         SHM_FIXTURE_TEST(a_broken_bell_is_opened_again),
         SHM_FIXTURE_TEST(what_is_no_fifo_is_refused),
         SHM_FIXTURE_TEST(a_new_owner_must_reset),
-        SHM_FIXTURE_TEST(one_sees_the_other),
+        SHM_FIXTURE_TEST(one_sees_the_other_in_poll),
+        SHM_FIXTURE_TEST(one_sees_the_other_at_the_bell),
         SHM_FIXTURE_TEST(no_wake_up_is_lost_between_threads),
         SHM_FIXTURE_TEST(no_wake_up_is_lost_between_processes),
     };

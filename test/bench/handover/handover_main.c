@@ -15,10 +15,12 @@
  * --brief N    the same after 0.1 to 0.25 ms: the machine's caches and processors are still warm.
  * --apart N    the same with a processor each: this thread never sleeps, the worker is on another
  *              processor, says the script, which is halted when there is nothing to do.
- *              `wake_us` is from before the push until the owner has withdrawn the announcement of
- *              its sleep, `ring_us` the part of it that the producer spends in its own call.
- *              Between two of them a bare sleeper is woken, who does nothing but poll a pipe and
- *              note the time: `floor_us`, what the machine takes for any wake-up of that kind.
+ *              `push_us` is from before the payment is offered until it is published (the push has
+ *              returned), `wake_us` from there until the owner has come back from its sleep (apart:
+ *              has withdrawn the announcement of it), `ring_us` the part of that which the producer
+ *              spends in its own call. Between two of them a bare sleeper is woken, who does
+ * nothing but wait for a word to change and note the time: `floor_us`, what the machine takes for
+ * any wake-up of that kind.
  * --rate R     at random moments, R a second on average, for S seconds (3), this thread never
  *              asleep. `taken_us` is from before the push until the ring's head has passed the
  *              payment: it stands in the table.
@@ -27,6 +29,7 @@
  * request. Prints one line of JSON: of each the percentiles. */
 #include "api/payment_intake.h"
 #include "common/clock.h"
+#include "shm/shm_futex.h"
 #include "shm/shm_lease.h"
 #include "test/lib/client/histogram.h"
 
@@ -44,6 +47,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -58,11 +62,12 @@ static const char ANSWER[] =
     "{\"message\":\"payment processed successfully\",\"failing\":false,\"minResponseTime\":0}";
 
 struct phase {
-    struct histogram ring, wake, floor, taken, first_byte;
+    struct histogram push, ring, wake, floor, taken, first_byte;
 };
 
 /* Another process, in memory that both share. */
 struct sleeper {
+    _Atomic uint32_t bell;
     _Atomic int64_t woken_ns;
     _Atomic uint64_t woken; /* times */
 };
@@ -82,7 +87,7 @@ struct bench {
     bool wants_taken;
     struct phase *phase;
     struct sleeper *sleeper;
-    int sleeper_bell, sleeper_said;
+    int sleeper_said;
     _Atomic int64_t *stamp; /* when the owner woke, says the owner; NULL: we watch it */
     struct {
         size_t size;
@@ -240,20 +245,27 @@ static void move_in(struct bench *bench)
     bench->id.hi = next_random(bench);
 }
 
-/* Returns when the call began. */
-static int64_t publish(struct bench *bench)
+struct published {
+    int64_t began_ns, pushed_ns,
+        rung_ns; /* the call, the entry stands in the ring, the call's end */
+};
+
+static struct published publish(struct bench *bench)
 {
     uint64_t number = ++bench->id.lo;
     if (bench->published_ns[number % PENDING] != 0)
         give_up("the worker", &(struct explain){"does not keep up"});
     bench->out++;
-    int64_t wall_ms = clock_wall_ms(), began_ns = now_ns();
-    bench->published_ns[number % PENDING] = began_ns;
+    int64_t wall_ms = clock_wall_ms();
+    struct published at = {.began_ns = now_ns()};
+    bench->published_ns[number % PENDING] = at.began_ns;
     if (payment_intake_offer(&bench->intake, &bench->id, AMOUNT_CENTS, wall_ms) !=
         PAYMENT_INTAKE_ACCEPTED)
         give_up("a payment", &(struct explain){"was not accepted"});
+    at.pushed_ns = now_ns();
     payment_intake_wake(&bench->intake);
-    return began_ns;
+    at.rung_ns = now_ns();
+    return at;
 }
 
 static uint64_t sleep_count(const struct bench *bench)
@@ -284,43 +296,42 @@ static void note_taken(struct bench *bench)
 /* --- the bare sleeper ----------------------------------------------------------------------- */
 
 /* Says on `says` that it has noted the time. */
-_Noreturn static void be_sleeper(struct sleeper *sleeper, int bell, int says, bool apart)
+_Noreturn static void be_sleeper(struct sleeper *sleeper, int says, bool apart)
 {
-    char byte;
+    uint32_t seen = 0;
     cpu_set_t second;
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (apart && sysconf(_SC_NPROCESSORS_ONLN) > 1) { /* where the worker is, says the script */
         CPU_ZERO(&second);
         CPU_SET(1, &second);
         (void)sched_setaffinity(0, sizeof second, &second);
     }
     for (;;) {
-        struct pollfd rung = {.fd = bell, .events = POLLIN};
-        (void)poll(&rung, 1, -1);
+        while (atomic_load_explicit(&sleeper->bell, memory_order_acquire) == seen)
+            shm_futex_wait(&sleeper->bell, seen, LONGEST_WAIT_US / 1000);
         atomic_store_explicit(&sleeper->woken_ns, now_ns(), memory_order_relaxed);
         atomic_fetch_add_explicit(&sleeper->woken, 1, memory_order_release);
-        if (read(bell, &byte, 1) <= 0 || write(says, "", 1) != 1)
-            _exit(EXIT_SUCCESS); /* the bench has ended */
+        seen++;
+        if (write(says, "", 1) != 1)
+            _exit(EXIT_FAILURE);
     }
 }
 
 static void start_sleeper(struct bench *bench)
 {
-    int bell[2], said[2];
+    int said[2];
     bench->sleeper = mmap(NULL, sizeof *bench->sleeper, PROT_READ | PROT_WRITE,
                           MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (bench->sleeper == MAP_FAILED || pipe(bell) != 0 || pipe(said) != 0)
+    if (bench->sleeper == MAP_FAILED || pipe(said) != 0)
         give_up("the bare sleeper", NULL);
     pid_t child = fork();
     if (child < 0)
         give_up("the bare sleeper", NULL);
     if (child == 0) {
-        close(bell[1]);
         close(said[0]);
-        be_sleeper(bench->sleeper, bell[0], said[1], bench->stamp == NULL);
+        be_sleeper(bench->sleeper, said[1], bench->stamp == NULL);
     }
-    close(bell[0]);
     close(said[1]);
-    bench->sleeper_bell = bell[1];
     bench->sleeper_said = said[0];
 }
 
@@ -335,8 +346,8 @@ static void wake_sleeper(struct bench *bench)
     struct pollfd said = {.fd = bench->sleeper_said, .events = POLLIN};
     char byte;
     int64_t began_ns = now_ns();
-    if (write(bench->sleeper_bell, "", 1) != 1)
-        give_up("the bare sleeper", NULL);
+    atomic_fetch_add_explicit(&bench->sleeper->bell, 1, memory_order_release);
+    shm_futex_wake(&bench->sleeper->bell);
     while (atomic_load_explicit(&bench->sleeper->woken, memory_order_acquire) == before)
         if (bench->stamp) /* as this thread sleeps when it has published */
             (void)poll(&said, 1, LONGEST_WAIT_US / 1000);
@@ -401,11 +412,12 @@ static void idle_one(struct bench *bench, int64_t pause_us)
         return; /* something else has just woken it */
     if (bench->stamp)
         atomic_store_explicit(bench->stamp, 0, memory_order_relaxed);
-    int64_t began_ns = publish(bench), returned_ns = now_ns();
+    struct published at = publish(bench);
     while (bench->stamp && bench->out > 0)
         serve_all(bench, LONGEST_WAIT_US);
-    histogram_note(&bench->phase->wake, when_it_woke(bench, asleep) - began_ns);
-    histogram_note(&bench->phase->ring, returned_ns - began_ns);
+    histogram_note(&bench->phase->wake, when_it_woke(bench, asleep) - at.pushed_ns);
+    histogram_note(&bench->phase->push, at.pushed_ns - at.began_ns);
+    histogram_note(&bench->phase->ring, at.rung_ns - at.pushed_ns);
     while (bench->out > 0)
         serve_all(bench, 0);
 }
@@ -447,6 +459,8 @@ static void write_phase(const char *separator, const char *name, double rate,
     } else {
         printf(",\"wake_us\":");
         histogram_write(&phase->wake, stdout);
+        printf(",\"push_us\":");
+        histogram_write(&phase->push, stdout);
         printf(",\"ring_us\":");
         histogram_write(&phase->ring, stdout);
         printf(",\"floor_us\":");

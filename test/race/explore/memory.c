@@ -119,6 +119,8 @@ void race_start_over_at(unsigned party, enum race_class class, unsigned nth)
 void race_set_listener(bool listens)
 {
     (now.initial ? now.initial : run.state)->listeners = listens;
+    if (!listens)
+        (now.initial ? now.initial : run.state)->bell_waits = 0;
 }
 
 static uint64_t native(const struct race_word *word)
@@ -536,6 +538,22 @@ void race_store(volatile void *address, unsigned size, uint64_t value, int order
     note(value);
 }
 
+/* The last value that anybody stored, and the next one: nothing comes between the two. */
+uint64_t race_add_to(volatile void *address, unsigned size, uint64_t value, int order)
+{
+    uint64_t before;
+    unsigned word = known(address, size);
+    if (word == IGNORED)
+        return 0;
+    let_go();
+    if (is_behind(&before))
+        return before;
+    before = message_of(run.state, word, run.state->last[word])->value;
+    if (!(lie_is(LIE_NO_ADD) && is_lied_about(word)))
+        publish(word, masked(&now.words[word], before + value), order);
+    return note(before);
+}
+
 void race_fence(int order)
 {
     uint64_t unused;
@@ -635,6 +653,41 @@ void race_await_bell(void)
         longjmp(run.out, 3);
     race_say("    %s: is woken\n", now.scenario->party[run.party]);
     note(1);
+}
+
+/* The kernel looks at the word and puts the sleeper to those who wait for it in one; who changes
+ * the word and wakes after it is seen here or finds the sleeper there. It looks on the party's
+ * behalf, which reads no older value from then on. */
+void race_futex_wait(const volatile void *address, uint64_t expected)
+{
+    uint64_t slept, unused;
+    unsigned word = known(address, 4);
+    let_go();
+    if (!is_behind(&slept)) {
+        slept = message_of(run.state, word, run.state->last[word])->value == expected;
+        run.state->bell_waits = (uint8_t)slept;
+        me()->view[word] = run.state->last[word];
+        race_say("    %s: %s\n", now.scenario->party[run.party],
+                 slept ? "sleeps at the bell" : "does not sleep: the bell says more");
+        note(slept);
+    }
+    if (!slept || is_behind(&unused))
+        return;
+    if (run.state->bell_waits)
+        longjmp(run.out, 3);
+    race_say("    %s: is woken\n", now.scenario->party[run.party]);
+    note(1);
+}
+
+void race_futex_wake(void)
+{
+    uint64_t unused;
+    let_go();
+    if (is_behind(&unused))
+        return;
+    race_say("    %s: wakes who sleeps at the bell\n", now.scenario->party[run.party]);
+    run.state->bell_waits = 0;
+    note(0);
 }
 
 int race_bell_write(void)
@@ -862,6 +915,7 @@ static size_t transfer_all(struct packing *packing, struct race_state *s)
     transfer(packing, &s->crashes_left, 1);
     transfer(packing, &s->bell_bytes, 1);
     transfer(packing, &s->listeners, 1);
+    transfer(packing, &s->bell_waits, 1);
     transfer(packing, &s->message_count, sizeof s->message_count);
     for (unsigned p = 0; p < now.scenario->parties; p++)
         transfer_party(packing, &s->party[p], now.scenario->local_size[p]);

@@ -2,15 +2,15 @@
  *
  * The production code runs as it is: compiled with -fsanitize=thread, but linked with our own
  * __tsan_ functions (tsan.c) instead of the sanitizer's, every load, store and fence of it comes
- * here. A word is the list of all values that were ever stored to it (one writer each, so program
- * order is modification order). A party has a view: for each word the oldest value that it may
- * still read. A load may return any value from there on; each is explored. A release store
- * carries its writer's view and an acquire load takes it over; a seq_cst fence exchanges views
- * with all earlier ones; a seq_cst load sees the last seq_cst store of that word. What else C11
- * would order is not: more is explored than can happen, never less, but for one thing: a load
- * is never later than a store that follows it. Where the protocol forbids just that (the slot of
- * a ring is read before head is released) words have a guard, and a store that is not ordered
- * after the other side's loads is a violation at once.
+ * here. A word is the list of all values that were ever stored to it (mostly one writer each; an
+ * addition takes the last value and adds the next). A party has a view: for each word the oldest
+ * value that it may still read. A load may return any value from there on; each is explored. A
+ * release store carries its writer's view and an acquire load takes it over; a seq_cst fence
+ * exchanges views with all earlier ones; a seq_cst load sees the last seq_cst store of that word.
+ * What else C11 would order is not: more is explored than can happen, never less, but for one
+ * thing: a load is never later than a store that follows it. Where the protocol forbids just that
+ * (the slot of a ring is read before head is released) words have a guard, and a store that is not
+ * ordered after the other side's loads is a violation at once.
  *
  * Plain words (ledger rows, blocks) are where C11 says they are: a plain access that is not
  * ordered after the last store is a data race, and a violation.
@@ -57,6 +57,7 @@ enum race_class {
     RACE_PURGE_APPLIED,
     RACE_GENERATION,
     RACE_SLEEP_COUNT,
+    RACE_BELL,
     RACE_OTHER,
     RACE_ROW,   /* plain */
     RACE_BLOCK, /* plain */
@@ -100,6 +101,7 @@ struct race_state {
     uint8_t fenced[RACE_WORDS];  /* view of all seq_cst fences so far */
     uint8_t crashes_left;
     uint8_t bell_bytes, listeners;
+    uint8_t bell_waits; /* an owner sleeps at the bell, and nobody has woken it */
     uint16_t message_count;
     struct race_party party[RACE_PARTIES];
     _Alignas(16) uint8_t plain[RACE_PLAIN];
@@ -175,6 +177,7 @@ enum race_lie_kind {
     LIE_HIDE_ODD,      /* odd values are not stored */
     LIE_ZERO,          /* loads of `class` in a party's first call return 0 */
     LIE_ALL_TAKEN,     /* loads of head return the newest tail */
+    LIE_NO_ADD,        /* nothing is added to words of `class` */
     LIE_TOLD,          /* by the scenario */
 };
 

@@ -11,6 +11,7 @@ bool race_is_shared(const volatile void *address);
 
 uint64_t race_load(const volatile void *address, unsigned size, int order);
 void race_store(volatile void *address, unsigned size, uint64_t value, int order);
+uint64_t race_add_to(volatile void *address, unsigned size, uint64_t value, int order); /* before */
 void race_fence(int order);
 void race_plain(const volatile void *address, size_t size, bool is_store);
 
@@ -18,5 +19,9 @@ void race_plain(const volatile void *address, size_t size, bool is_store);
 int race_bell_write(void); /* 1: a byte lies in it; 0: nobody listens */
 int race_bell_open(void);  /* the same */
 int race_bell_read(void);  /* how many bytes lay in it */
+
+/* The bell, a futex of 4 bytes. */
+void race_futex_wait(const volatile void *address, uint64_t expected);
+void race_futex_wake(void);
 
 #endif

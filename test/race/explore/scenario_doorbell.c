@@ -1,5 +1,6 @@
-/* The sleep counter and the doorbell: an owner that falls asleep, producers that push and ring.
- * The owner's turn is as in worker/lane.c: take, announce sleep, look again, poll, withdraw. */
+/* The sleep counter and the doorbell: an owner that falls asleep, in poll and at the bell,
+ * producers that push, once or several times, and ring. The owner's turn is as in worker/lane.c:
+ * take, announce sleep, look again, sleep, withdraw. */
 #include <string.h>
 
 #include "shm/shm_doorbell.h"
@@ -10,13 +11,20 @@ enum { TAKE = 1, SLEEP, LOOK, WAIT, AWAKE };
 enum { PUSH = 1, RING };
 enum { BELL = 1000 }; /* tsan.c knows it */
 
+/* A variant: how many producers, and how the owner sleeps. `readers`: pushes before a ring but one.
+ */
+enum { PRODUCERS_MASK = 15, IN_POLL = 0, ALONE = 16, BY_TURNS = 32, SLEEPS_MASK = 48 };
+
 struct owner {
     uint8_t pc;
+    bool alone; /* this sleep */
+    uint32_t rung;
     struct shm_ring_consumer ring[2];
 };
 
 struct producer {
     uint8_t pc;
+    uint8_t unrung; /* pushes */
     struct shm_ring_producer ring;
     struct shm_doorbell bell;
 };
@@ -27,13 +35,15 @@ struct ghost {
 
 static void setup(const struct race_parameters *p)
 {
-    unsigned apis = p->variant;
+    unsigned apis = p->variant & PRODUCERS_MASK;
     race_region_make(&(struct race_region_shape){
         .apis = apis, .lanes = 1, .ring_slots = p->slots, .payment_slots = 1, .index_heads = 1});
     for (unsigned api = 0; api < apis; api++)
         race_add_ring(api, 0, PRODUCER_0 + api, OWNER, false);
     race_written_by(OWNER);
     race_add_lane(0);
+    race_written_by(RACE_PARTIES); /* by any of them */
+    race_add(&shm_region_bell(&race_region, 0)->rung, 4, RACE_BELL, "bell");
     if (apis < 2)
         race_absent(PRODUCER_0 + 1);
 }
@@ -71,6 +81,16 @@ static void begin(struct owner *me)
     me->pc = TAKE;
 }
 
+static void fall_asleep(struct owner *me)
+{
+    unsigned sleeps = race_parameters.variant & SLEEPS_MASK;
+    me->alone = sleeps == ALONE || (sleeps == BY_TURNS && !me->alone);
+    if (me->alone)
+        me->rung = shm_doorbell_sleep_alone(&race_region, 0);
+    else
+        shm_doorbell_sleep(shm_region_lane(&race_region, 0));
+}
+
 static void own(struct owner *me)
 {
     struct shm_lane *lane = shm_region_lane(&race_region, 0);
@@ -82,14 +102,19 @@ static void own(struct owner *me)
         me->pc = take(me) ? TAKE : SLEEP;
         return;
     case SLEEP:
-        shm_doorbell_sleep(lane);
+        fall_asleep(me);
         me->pc = race_lie_is("no-second-look") ? WAIT : LOOK;
         return;
     case LOOK:
         me->pc = look_at_all(me) ? AWAKE : WAIT;
         return;
     case WAIT:
-        race_await_bell();
+        if (race_lie_is("bell-noted-late"))
+            me->rung = atomic_load(&shm_region_bell(&race_region, 0)->rung);
+        if (me->alone)
+            shm_doorbell_wait(&race_region, 0, me->rung, INT64_MAX);
+        else
+            race_await_bell();
         me->pc = AWAKE;
         return;
     default:
@@ -106,12 +131,16 @@ static void produce(struct producer *me, unsigned api)
         me->pc = PUSH;
     } else if (me->pc == RING) {
         shm_doorbell_ring(&me->bell);
+        me->unrung = 0;
         me->pc = PUSH;
     } else if (me->ring.local_tail == race_parameters.entries) {
         race_done();
     } else {
         struct shm_ring_entry entry = race_entry(me->ring.local_tail, api);
-        if (shm_ring_try_push(&me->ring, &entry))
+        bool pushed = shm_ring_try_push(&me->ring, &entry);
+        me->unrung += pushed;
+        bool last = me->ring.local_tail == race_parameters.entries;
+        if (me->unrung > 0 && (!pushed || last || me->unrung > race_parameters.readers))
             me->pc = RING;
     }
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "common/check.h"
 #include "test/race/explore/operations.h"
 #include "test/race/explore/tsan.h"
 
@@ -101,7 +102,13 @@ void __tsan_atomic_thread_fence(int order)
     race_fence(order);
 }
 
-/* Nothing that is explored reads, changes and writes in one: the region has one writer a word. */
+uint32_t __tsan_atomic32_fetch_add(volatile void *address, uint32_t value, int order)
+{
+    CHECK(race_is_shared(address));
+    return (uint32_t)race_add_to(address, 4, value, order);
+}
+
+/* Nothing else that is explored reads, changes and writes in one: other words have one writer. */
 #define NONE(bits, name)                                                                           \
     uint##bits##_t __tsan_atomic##bits##_##name(volatile void *address, uint##bits##_t value,      \
                                                 int order)                                         \
@@ -115,7 +122,6 @@ void __tsan_atomic_thread_fence(int order)
 NONE(8, exchange)
 NONE(32, exchange)
 NONE(64, exchange)
-NONE(32, fetch_add)
 NONE(64, fetch_add)
 NONE(64, fetch_sub)
 NONE(64, fetch_or)
@@ -152,4 +158,16 @@ int __wrap_open(const char *path, int flags, ...)
 int __wrap_close(int fd)
 {
     return fd == BELL_READ || fd == BELL_WRITE ? 0 : __real_close(fd);
+}
+
+void __wrap_shm_futex_wait(const _Atomic uint32_t *word, uint32_t expected, int64_t timeout_ms)
+{
+    (void)timeout_ms;
+    race_futex_wait(word, expected);
+}
+
+void __wrap_shm_futex_wake(_Atomic uint32_t *word)
+{
+    (void)word;
+    race_futex_wake();
 }

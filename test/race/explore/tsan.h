@@ -42,6 +42,8 @@ ssize_t __wrap_write(int, const void *, size_t);
 ssize_t __wrap_read(int, void *, size_t);
 int __wrap_open(const char *, int, ...);
 int __wrap_close(int);
+void __wrap_shm_futex_wait(const _Atomic uint32_t *, uint32_t, int64_t);
+void __wrap_shm_futex_wake(_Atomic uint32_t *);
 ssize_t __real_write(int, const void *, size_t);
 ssize_t __real_read(int, void *, size_t);
 int __real_close(int);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "common/check.h"
+#include "common/clock.h"
 #include "shm/shm_doorbell.h"
 #include "test/race/hammer/hammer.h"
 #include "worker/lane_memory.h"
@@ -297,16 +298,31 @@ static void check_not_lost(struct owner *owner, uint64_t deaths, int ready)
                     LOST_AFTER_MS);
 }
 
+/* In poll or at the bell, as it comes. How it ended: as poll's. */
+static int sleep_until_rung(struct owner *owner, bool alone, uint32_t rung)
+{
+    struct pollfd bell = {.fd = owner->bell_fd, .events = POLLIN};
+    int64_t began_ms = clock_monotonic_ms();
+    if (!alone)
+        return poll(&bell, 1, LOST_AFTER_MS);
+    shm_doorbell_wait(owner->party->region, HAMMER_LANE, rung, LOST_AFTER_MS);
+    return clock_monotonic_ms() - began_ms < LOST_AFTER_MS;
+}
+
 static void rest(struct owner *owner)
 {
     struct shm_lane *control = owner->memory.control;
-    struct pollfd bell = {.fd = owner->bell_fd, .events = POLLIN};
+    bool alone = hammer_random(owner->party) % 2;
+    uint32_t rung = 0;
     uint64_t deaths = atomic_load(&owner->hammer->producer_deaths);
-    shm_doorbell_sleep(control);
+    if (alone)
+        rung = shm_doorbell_sleep_alone(owner->party->region, HAMMER_LANE);
+    else
+        shm_doorbell_sleep(control);
     if (rings_are_empty(owner) && !purge_is_due(owner) &&
         atomic_load(&owner->hammer->phase) != HAMMER_END) {
         hammer_count(owner->hammer, HAMMER_SLEPT, 1);
-        int ready = poll(&bell, 1, LOST_AFTER_MS);
+        int ready = sleep_until_rung(owner, alone, rung);
         if (ready > 0)
             hammer_count(owner->hammer, HAMMER_WOKEN, 1);
         check_not_lost(owner, deaths, ready < 0 && errno == EINTR ? 1 : ready);

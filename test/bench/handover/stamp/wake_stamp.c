@@ -1,22 +1,21 @@
-/* Loaded into a worker (LD_PRELOAD): when it begins to empty a FIFO, its doorbell, the time
+/* Loaded into a worker (LD_PRELOAD): when it has slept at a bell (a futex, shm_futex.c), the time
  * (CLOCK_MONOTONIC, ns) goes into the eight bytes of the file that WAKE_STAMP names. That is just
- * after it has withdrawn the announcement of its sleep (shm_doorbell_awake). Only the first one
+ * before it withdraws the announcement of its sleep (shm_doorbell_awake). Only the first one
  * after somebody has put a 0 there. */
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <linux/futex.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { FDS = 1024 };
-
 static _Atomic int64_t *stamp;
-static ssize_t (*real_read)(int, void *, size_t);
-static enum { UNKNOWN, FIFO, OTHER } kinds[FDS];
+static long (*real_syscall)(long, ...);
 
 __attribute__((constructor)) static void begin(void)
 {
@@ -28,26 +27,28 @@ __attribute__((constructor)) static void begin(void)
         stamp = found;
     if (fd >= 0)
         close(fd);
-    *(void **)&real_read = dlsym(RTLD_NEXT, "read");
+    *(void **)&real_syscall = dlsym(RTLD_NEXT, "syscall");
 }
 
-/* Descriptors that are closed and opened again as something else do not occur with a FIFO. */
-static int is_fifo(int fd)
-{
-    struct stat file;
-    if (kinds[fd] == UNKNOWN)
-        kinds[fd] = fstat(fd, &file) == 0 && S_ISFIFO(file.st_mode) ? FIFO : OTHER;
-    return kinds[fd] == FIFO;
-}
-
-ssize_t read(int fd, void *buffer, size_t size)
+static void note_time(void)
 {
     struct timespec now;
     int64_t nothing = 0;
-    if (stamp && fd >= 0 && fd < FDS && is_fifo(fd)) {
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        (void)atomic_compare_exchange_strong(stamp, &nothing,
-                                             now.tv_sec * INT64_C(1000000000) + now.tv_nsec);
-    }
-    return real_read(fd, buffer, size);
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    (void)atomic_compare_exchange_strong(stamp, &nothing,
+                                         now.tv_sec * INT64_C(1000000000) + now.tv_nsec);
+}
+
+/* Of any call as many arguments as the kernel takes at most. */
+long syscall(long number, ...)
+{
+    va_list list;
+    va_start(list, number);
+    long a = va_arg(list, long), b = va_arg(list, long), c = va_arg(list, long);
+    long d = va_arg(list, long), e = va_arg(list, long), f = va_arg(list, long);
+    va_end(list);
+    long result = real_syscall(number, a, b, c, d, e, f);
+    if (stamp && number == SYS_futex && (b & FUTEX_CMD_MASK) == FUTEX_WAIT)
+        note_time();
+    return result;
 }
