@@ -12,7 +12,7 @@
 
 static enum shm_sleep sleep_of(uint64_t count)
 {
-    return count % 4;
+    return (enum shm_sleep)(count % 4);
 }
 
 void shm_doorbell_open(struct shm_doorbell *bell, const struct shm_region *region, unsigned lane)
@@ -22,7 +22,7 @@ void shm_doorbell_open(struct shm_doorbell *bell, const struct shm_region *regio
         .sleep_count = &shm_region_lane(region, lane)->sleep_count,
         .rung = &shm_region_bell(region, lane)->rung,
     };
-    shm_region_bell_path(region->name, lane, bell->path, sizeof bell->path);
+    shm_region_fifo_path(region->name, lane, bell->path, sizeof bell->path);
 }
 
 void shm_doorbell_close(struct shm_doorbell *bell)
@@ -56,17 +56,16 @@ static void write_fifo(struct shm_doorbell *bell)
 /* Wraps around; nobody sleeps through 2^32 of them. */
 static void ring_word(_Atomic uint32_t *rung)
 {
-    atomic_fetch_add_explicit(rung, 1, memory_order_release);
+    atomic_fetch_add_explicit(rung, 1, memory_order_relaxed);
     CRASH_POINT(bell_raised);
     shm_futex_wake(rung);
 }
 
-/* The fence orders what was stored before the look at the count. Acquire: the owner had noted what
- * the bell says, and what is added to it comes after that (see the header). */
+/* Orders what was stored before the look at the count, and both before the bell: see the header. */
 static uint64_t look_at_sleep(const _Atomic uint64_t *sleep_count)
 {
     atomic_thread_fence(memory_order_seq_cst);
-    return atomic_load_explicit(sleep_count, memory_order_acquire);
+    return atomic_load_explicit(sleep_count, memory_order_relaxed);
 }
 
 void shm_doorbell_ring(struct shm_doorbell *bell)
@@ -82,14 +81,14 @@ void shm_doorbell_ring(struct shm_doorbell *bell)
         ring_word(bell->rung);
     else
         write_fifo(bell);
-    CRASH_POINT(bell_rung);
+    CRASH_POINT(doorbell_rung);
 }
 
 int shm_doorbell_listen(const struct shm_region *region, unsigned lane, struct explain *why)
 {
     char path[SHM_REGION_PATH_SIZE];
     struct stat file;
-    shm_region_bell_path(region->name, lane, path, sizeof path);
+    shm_region_fifo_path(region->name, lane, path, sizeof path);
     if (mkfifo(path, 0600) != 0 && errno != EEXIST) {
         explain_in(why, "the FIFO %s cannot be made: %m", path);
         return -1;
@@ -116,7 +115,6 @@ static void announce(struct shm_lane *lane, enum shm_sleep sleep)
 {
     uint64_t count = own_count(lane);
     CHECK(sleep_of(count) == SHM_SLEEP_NONE);
-    /* Release: the bell was read before it. */
     atomic_store_explicit(&lane->sleep_count, count + sleep, memory_order_release);
     /* Orders the announcement before the look at the rings: see the header. */
     atomic_thread_fence(memory_order_seq_cst);

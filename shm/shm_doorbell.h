@@ -11,13 +11,12 @@
  * lane's FIFO among its other descriptors; or, while nothing else could wake it, at the lane's
  * bell, a word of the region (shm_futex.h), which is quicker for both sides.
  *
- * No wake-up is lost: of two seq_cst fences one comes first. If the owner's
- * does, the producer sees the odd count and rings; if the producer's does, the
- * owner sees the entry and does not sleep. Who rings for this sleep has seen its
- * count, and so rings after the owner had noted what the bell says: it does not
- * sleep at a bell that says something else by now. The owner's wait has a limit all the
- * same, for a doorbell that somebody deleted and a producer that died or was
- * held up before it rang.
+ * No wake-up is lost: of two seq_cst fences one comes first. If the owner's does, the producer sees
+ * the odd count and rings; if the producer's does, the owner sees the entry and does not sleep. Who
+ * rings at the bell changes what it says before waking: if the owner had noted it before, it does
+ * not sleep or is woken; if it has noted the ring itself, the producer's fence came first. The wait
+ * has a limit all the same, for a FIFO that somebody deleted and a producer that died or was held
+ * up before it rang.
  *
  * The owner alone writes sleep_count and it never goes back, so an odd value
  * names one sleep; a producer rings once per odd value. Under load, and for
@@ -57,8 +56,8 @@ void shm_doorbell_close(struct shm_doorbell *);
  *
  * Never waits. A missing listener is no error: its successor looks at the rings
  * when it comes. A FIFO that broke (its listener died) is opened again.
- * Crash:   the bell says one more and nobody was woken: the sleep ends by its limit, or
- *          by the next producer, who rings for it as well.
+ * Crash:   the bell says one more and nobody was woken: the sleep ends by its limit,
+ *          unless somebody else rings for it before.
  * Caller:  the API's event loop. The program ignores SIGPIPE.
  */
 void shm_doorbell_ring(struct shm_doorbell *);

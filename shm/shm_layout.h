@@ -205,8 +205,8 @@ static_assert(sizeof(struct shm_operator) <= SHM_PAGE_SIZE, "operator");
 /* ------------------------------------------------------------------- bells */
 
 /* What a lane's owner sleeps at while nothing but a doorbell could wake it (shm_doorbell.h).
- * The only words with several writers, in the only page that every process has writable: whoever
- * rings adds one. They decide nothing: another value costs a look at empty rings. */
+ * The only words with several writers, in the only page that whoever attaches to work has writable:
+ * who rings adds one. They decide nothing: another value costs a look at empty rings. */
 struct shm_bell {
     _Atomic uint32_t rung; /* times */
     uint32_t reserved[15];

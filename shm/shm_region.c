@@ -48,7 +48,7 @@ static enum status check_name(const char *name, struct explain *why)
                        "PAYRING_REGION must be 1 to %d of A-Z a-z 0-9 _ . - and not begin with a "
                        "dot",
                        SHM_REGION_NAME_MAX);
-    /* These would be the half or a bell of another region. */
+    /* These would be the half or a FIFO of another region. */
     if (strstr(name, ".bell") || (length > 4 && strcmp(name + length - 4, ".new") == 0))
         return explain(why, STATUS_INVALID,
                        "PAYRING_REGION must not contain .bell nor end in .new");
@@ -65,7 +65,7 @@ static void half_path(char path[static SHM_REGION_PATH_SIZE], const char *name)
     snprintf(path, SHM_REGION_PATH_SIZE, DIRECTORY "/%s.new", name);
 }
 
-void shm_region_bell_path(const char *name, unsigned lane, char *path, size_t size)
+void shm_region_fifo_path(const char *name, unsigned lane, char *path, size_t size)
 {
     int length = snprintf(path, size, DIRECTORY "/%s.bell%u", name, lane);
     CHECK(length > 0 && (size_t)length < size);
@@ -218,19 +218,19 @@ static enum status map_and_fill(struct shm_region *half, const struct shm_region
     return status;
 }
 
-/* Under the creation lock and before the region has its name: a bell that is
+/* Under the creation lock and before the region has its name: a FIFO that is
  * there belongs to no region. It may be of an older one that was removed by
  * hand, whose owners still listen: they are not to hear this one's. */
-static enum status make_bells(const struct shm_region *half, struct explain *why)
+static enum status make_fifos(const struct shm_region *half, struct explain *why)
 {
     for (unsigned lane = 0; lane < half->geometry.lanes; lane++) {
         char path[SHM_REGION_PATH_SIZE];
-        shm_region_bell_path(half->name, lane, path, sizeof path);
+        shm_region_fifo_path(half->name, lane, path, sizeof path);
         if (unlink(path) != 0 && errno != ENOENT)
             return explain(why, STATUS_SYSTEM, "the old %s cannot be removed: %m", path);
         if (mkfifo(path, 0600) != 0)
             return explain(why, STATUS_SYSTEM, "the FIFO %s cannot be made: %m", path);
-        CRASH_POINT(region_bell_made);
+        CRASH_POINT(region_fifo_made);
     }
     return STATUS_OK;
 }
@@ -249,7 +249,7 @@ static enum status give_name(const struct shm_region *half, const char *new_path
 {
     char path[SHM_REGION_PATH_SIZE];
     object_path(path, half->name);
-    CRASH_POINT(region_bells_made);
+    CRASH_POINT(region_fifos_made);
     if (link(new_path, path) == 0)
         return STATUS_OK;
     enum status status = errno == EEXIST ? STATUS_EXISTS : STATUS_SYSTEM;
@@ -260,7 +260,7 @@ static enum status build(struct shm_region *half, const char *new_path,
                          const struct shm_region_seed *seed, struct explain *why)
 {
     /* Creators of one name come one after the other (creation lock) and removers
-     * take the name away last: while it is free, the bells are ours alone. */
+     * take the name away last: while it is free, the FIFOs are ours alone. */
     enum status status = shm_region_refuse_existing(half->name, why);
     if (status == STATUS_OK)
         status = allocate(half, why);
@@ -268,7 +268,7 @@ static enum status build(struct shm_region *half, const char *new_path,
     if (status == STATUS_OK)
         status = map_and_fill(half, seed, why);
     if (status == STATUS_OK)
-        status = make_bells(half, why);
+        status = make_fifos(half, why);
     if (status == STATUS_OK)
         status = give_name(half, new_path, why);
     return status;
@@ -595,7 +595,7 @@ static enum status mark_removed(struct shm_region *region, struct explain *why)
     return status;
 }
 
-/* The name goes last: as long as it is there no creator touches the bells. */
+/* The name goes last: as long as it is there no creator touches the FIFOs. */
 static enum status unlink_all(const struct shm_region *region, struct explain *why)
 {
     char path[SHM_REGION_PATH_SIZE], new_path[SHM_REGION_PATH_SIZE];
@@ -604,12 +604,12 @@ static enum status unlink_all(const struct shm_region *region, struct explain *w
         return explain(why, STATUS_NOT_FOUND, "another process removed region %s first",
                        region->name);
     for (unsigned lane = 0; lane < SHM_LANES_MAX; lane++) {
-        char bell[SHM_REGION_PATH_SIZE];
-        shm_region_bell_path(region->name, lane, bell, sizeof bell);
-        unlink(bell);
-        CRASH_POINT(region_bell_gone);
+        char fifo[SHM_REGION_PATH_SIZE];
+        shm_region_fifo_path(region->name, lane, fifo, sizeof fifo);
+        unlink(fifo);
+        CRASH_POINT(region_fifo_gone);
     }
-    CRASH_POINT(region_bells_gone);
+    CRASH_POINT(region_fifos_gone);
     /* Its creator died after naming it: the same file, and as long as it has a name, memory. */
     half_path(new_path, region->name);
     if (is_named(region->fd, new_path))

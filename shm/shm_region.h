@@ -1,7 +1,7 @@
 /* The shared region: created once, attached by everybody, mapped read-only
- * except for the areas whose lease the process holds.
+ * except for the areas whose lease the process holds, and the bells.
  *
- * The object is /dev/shm/<name>; the doorbell of lane n is the FIFO
+ * The object is /dev/shm/<name>; lane n's owner is woken from poll by the FIFO
  * /dev/shm/<name>.bell<n>; /dev/shm/<name>.new is a region that is being
  * built. All are of mode 0600: every process of a gateway runs as one user.
  * Only shm_region.c maps shared memory; shm_ledger_file.c maps files that nobody writes.
@@ -18,7 +18,7 @@
 #include "shm/shm_places.h"
 
 #define SHM_REGION_NAME_MAX  64
-#define SHM_REGION_PATH_SIZE 128 /* of the object, its bells and its half, with NUL */
+#define SHM_REGION_PATH_SIZE 128 /* of the object, its FIFOs and its half, with NUL */
 
 /* A process's local handle. Plain values, validated at attach, trusted after. */
 struct shm_region {
@@ -47,8 +47,8 @@ struct shm_region {
  * STATUS_SYSTEM   permissions, descriptors, memory
  *
  * Order:   the whole size is allocated first (a full tmpfs is this error here,
- *          never a SIGBUS later), then the contents, the bells, the name.
- * Crash:   leaves at most <name>.new and bells without a region. The creation
+ *          never a SIGBUS later), then the contents, the FIFOs, the name.
+ * Crash:   leaves at most <name>.new and FIFOs without a region. The creation
  *          lock on <name>.new ends with its holder; the next creator removes
  *          what is left and starts over.
  */
@@ -74,7 +74,7 @@ enum status shm_region_refuse_existing(const char *name, struct explain *why);
 enum status shm_region_create_seeded(const char *name, const struct shm_geometry *,
                                      const struct shm_region_seed *, struct explain *why);
 
-/* Map a region read-only.
+/* Map a region read-only, but for the bells.
  *
  * Waits up to wait_ms (0: not at all) for a region of that name to appear, and
  * says what it waited for. Everything in the header is verified before it is
@@ -100,14 +100,14 @@ void shm_region_detach(struct shm_region *);
  * Ask after taking a lease: two regions of a name must never live at once. */
 bool shm_region_is_current(const struct shm_region *);
 
-/* Remove a region and its bells.
+/* Remove a region and its FIFOs.
  *
  * Takes every lease first, so nothing moves while it looks: STATUS_BUSY names
  * the one that is in use, and force does not change that. STATUS_EXISTS tells
  * of payments in rings or tables that have not ended, or STATUS_UNSUPPORTED or
  * STATUS_DAMAGED why that cannot be told; `force` loses them.
  *
- * Order:   marked REMOVED, then bells, then the name, and that only if it is
+ * Order:   marked REMOVED, then FIFOs, then the name, and that only if it is
  *          still this object's.
  * Crash:   a region that is marked but still named is refused by everybody and
  *          can be removed again.
@@ -128,7 +128,8 @@ void shm_region_close_purge(struct shm_region *);
 void shm_region_close_operator(struct shm_region *);
 
 /* Where things are in this process. CHECKs the slot, lane and generation. What
- * is not open is read-only: the pointer's type does not say so, the page does. */
+ * is not open is read-only (the bells are open): the pointer's type does not say so, the page does.
+ */
 struct shm_header *shm_region_header(const struct shm_region *);
 struct shm_purge *shm_region_purge(const struct shm_region *);
 struct shm_health *shm_region_health(const struct shm_region *);
@@ -150,6 +151,6 @@ struct shm_block *shm_region_segments(const struct shm_region *, unsigned lane);
 uint64_t *shm_region_rows(const struct shm_region *, unsigned lane);
 
 /* Path of a lane's doorbell FIFO. `size` of SHM_REGION_PATH_SIZE is enough for every name. */
-void shm_region_bell_path(const char *name, unsigned lane, char *path, size_t size);
+void shm_region_fifo_path(const char *name, unsigned lane, char *path, size_t size);
 
 #endif

@@ -64,29 +64,9 @@ static int in_flight(const struct lane *lane)
     return count;
 }
 
-/* Announce sleep, look once more, sleep (shm_doorbell.h says why no ring is lost). */
-static void sleep_in_poll(struct lane *lane, int64_t wait_ms)
-{
-    shm_doorbell_sleep(lane->memory.control);
-    if (!has_news(lane)) {
-        lane_memory_count(&lane->memory, SHM_LANE_COUNTER_sleeps);
-        upstream_wait(lane->upstream, lane->bell_fd, wait_ms);
-    }
-    shm_doorbell_awake(lane->memory.control, lane->bell_fd);
-}
-
-/* The same with nothing in flight: libcurl 7.88 has then no socket and no timer to wait for (what
- * it keeps open it looks at when it sends), and a doorbell is all that can wake the lane. */
-static void sleep_at_bell(struct lane *lane, int64_t wait_ms)
-{
-    uint32_t rung = shm_doorbell_sleep_alone(lane->region, lane->memory.number);
-    if (!has_news(lane)) {
-        lane_memory_count(&lane->memory, SHM_LANE_COUNTER_sleeps);
-        shm_doorbell_wait(lane->region, lane->memory.number, rung, wait_ms);
-    }
-    shm_doorbell_awake(lane->memory.control, lane->bell_fd);
-}
-
+/* Announce sleep, look once more, sleep (shm_doorbell.h says why no ring is lost). With nothing in
+ * flight libcurl 7.88 has no socket and no timer to wait for (what it keeps open it looks at when
+ * it sends), and a doorbell is all that can wake the lane. */
 static void rest(struct lane *lane, int64_t look_again_us)
 {
     int64_t limit_ms = lane->full ? SLEEP_FULL_MS : SLEEP_MAX_MS;
@@ -94,10 +74,20 @@ static void rest(struct lane *lane, int64_t look_again_us)
     if (look_again_us != INT64_MAX)
         wait_ms = (look_again_us - lane->now_us + 999) / 1000;
     wait_ms = wait_ms < 0 ? 0 : wait_ms > limit_ms ? limit_ms : wait_ms;
-    if (in_flight(lane) > 0)
-        sleep_in_poll(lane, wait_ms);
+    bool alone = in_flight(lane) == 0;
+    uint32_t rung = 0;
+    if (alone)
+        rung = shm_doorbell_sleep_alone(lane->region, lane->memory.number);
     else
-        sleep_at_bell(lane, wait_ms);
+        shm_doorbell_sleep(lane->memory.control);
+    if (!has_news(lane)) {
+        lane_memory_count(&lane->memory, SHM_LANE_COUNTER_sleeps);
+        if (alone)
+            shm_doorbell_wait(lane->region, lane->memory.number, rung, wait_ms);
+        else
+            upstream_wait(lane->upstream, lane->fifo_fd, wait_ms);
+    }
+    shm_doorbell_awake(lane->memory.control, lane->fifo_fd);
 }
 
 /* Wake who files when a segment is full, and warn long before memory is. */
@@ -163,8 +153,8 @@ static void finishing_turn(struct lane *lane)
         return;
     shm_doorbell_sleep(lane->memory.control);
     if (!has_arrivals(lane))
-        upstream_wait(lane->upstream, lane->bell_fd, FINISHING_SLEEP_MAX_MS);
-    shm_doorbell_awake(lane->memory.control, lane->bell_fd);
+        upstream_wait(lane->upstream, lane->fifo_fd, FINISHING_SLEEP_MAX_MS);
+    shm_doorbell_awake(lane->memory.control, lane->fifo_fd);
 }
 
 static void finish(struct lane *lane)
@@ -197,8 +187,8 @@ static void release(struct lane *lane)
     lane_journal_close(lane);
     if (lane->upstream)
         upstream_destroy(lane->upstream);
-    if (lane->bell_fd >= 0)
-        close(lane->bell_fd);
+    if (lane->fifo_fd >= 0)
+        close(lane->fifo_fd);
     lane_queues_destroy(&lane->queues);
     free(lane);
 }
@@ -212,10 +202,10 @@ static enum status prepare(struct lane *lane, unsigned number, struct explain *w
         .health_timeout_ms = lane->settings.lookup_timeout_ms,
         .transfers_max = lane->settings.in_flight_max,
     };
-    lane->bell_fd = shm_doorbell_listen(lane->region, number, why);
-    if (lane->bell_fd < 0)
+    lane->fifo_fd = shm_doorbell_listen(lane->region, number, why);
+    if (lane->fifo_fd < 0)
         return STATUS_SYSTEM;
-    CRASH_POINT(lane_bell_opened);
+    CRASH_POINT(lane_fifo_opened);
     lane->upstream = upstream_create(&upstream, why);
     if (!lane->upstream)
         return STATUS_SYSTEM;
@@ -237,7 +227,7 @@ enum status lane_start(struct lane **started, struct shm_region *region, unsigne
         return explain(why, STATUS_SYSTEM, "out of memory for a lane");
     lane->settings = *settings;
     lane->region = region;
-    lane->bell_fd = -1;
+    lane->fifo_fd = -1;
     lane->beat_ms = clock_monotonic_ms();
     lane->now_us = clock_monotonic_us();
     enum status status = prepare(lane, number, why);
@@ -256,7 +246,7 @@ enum status lane_start(struct lane **started, struct shm_region *region, unsigne
 void lane_request_stop(struct lane *lane)
 {
     atomic_store_explicit(&lane->stopping, true, memory_order_release);
-    shm_doorbell_ring_own(lane->region, lane->memory.number, lane->bell_fd);
+    shm_doorbell_ring_own(lane->region, lane->memory.number, lane->fifo_fd);
 }
 
 int64_t lane_beat_ms(const struct lane *lane)

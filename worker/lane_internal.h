@@ -48,7 +48,7 @@ struct lane {
     struct lane_decision decision;
     int lookups[SHM_PROCESSORS];        /* in flight */
     bool probed_pinned[SHM_PROCESSORS]; /* the last probe was a pinned payment */
-    int bell_fd;
+    int fifo_fd;
     pthread_t thread;
     atomic_bool stopping, ended;
     bool full;               /* the last entry found no room: do not spin on the rings */

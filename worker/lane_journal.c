@@ -54,7 +54,7 @@ static bool is_sync(const struct lane *lane)
 static void wake(void *context)
 {
     const struct lane *lane = context;
-    shm_doorbell_ring_own(lane->region, lane->memory.number, lane->bell_fd);
+    shm_doorbell_ring_own(lane->region, lane->memory.number, lane->fifo_fd);
 }
 
 /* By any of the journal's threads and the lane's own. */

@@ -13,7 +13,7 @@ enum status lane_memory_open(struct lane_memory *memory, struct shm_region *regi
     memory->epoch = (uint16_t)shm_presence_begin(&memory->control->presence);
     CRASH_POINT(lane_epoch_raised);
     shm_doorbell_reset(memory->control);
-    CRASH_POINT(lane_bell_reset);
+    CRASH_POINT(lane_sleep_reset);
     shm_payments_open(&memory->payments, region, lane);
     enum status status = shm_payments_rebuild(&memory->payments, why);
     if (status != STATUS_OK)

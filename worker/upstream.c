@@ -492,15 +492,15 @@ void upstream_perform(struct upstream *upstream, upstream_on_completion *on_comp
     }
 }
 
-void upstream_wait(struct upstream *upstream, int doorbell_fd, int64_t timeout_ms)
+void upstream_wait(struct upstream *upstream, int fifo_fd, int64_t timeout_ms)
 {
     int timeout = timeout_ms < 0 ? 0 : timeout_ms > INT_MAX ? INT_MAX : (int)timeout_ms;
-    struct curl_waitfd doorbell = {.fd = doorbell_fd, .events = CURL_WAIT_POLLIN};
+    struct curl_waitfd doorbell = {.fd = fifo_fd, .events = CURL_WAIT_POLLIN};
     CURLMcode code =
-        curl_multi_poll(upstream->multi, &doorbell, doorbell_fd >= 0 ? 1 : 0, timeout, NULL);
+        curl_multi_poll(upstream->multi, &doorbell, fifo_fd >= 0 ? 1 : 0, timeout, NULL);
     CHECK(code != CURLM_BAD_HANDLE && code != CURLM_RECURSIVE_API_CALL);
     if (code != CURLM_OK)
-        poll(&(struct pollfd){.fd = doorbell_fd, .events = POLLIN}, 1,
+        poll(&(struct pollfd){.fd = fifo_fd, .events = POLLIN}, 1,
              timeout < FALLBACK_WAIT_MS ? timeout : FALLBACK_WAIT_MS);
 }
 

@@ -89,7 +89,7 @@ void upstream_perform(struct upstream *, upstream_on_completion *, void *context
 
 /* Wait until upstream_perform has something to do, the doorbell is readable (it is not read; -1: no
  * doorbell), a signal came or the time is over. May return early for no reason. */
-void upstream_wait(struct upstream *, int doorbell_fd, int64_t timeout_ms);
+void upstream_wait(struct upstream *, int fifo_fd, int64_t timeout_ms);
 
 /* Transfers of every kind that have been started and not completed. */
 int upstream_in_flight(const struct upstream *, int processor);

@@ -509,7 +509,7 @@ static void look_whether_over(void *context, uint64_t unused)
                !sim_file_exists("/dev/shm/" SIM_REGION)) {
         plan.over = true;
         if (sim_file_exists("/dev/shm/" SIM_REGION ".bell0"))
-            sim_fail("the region was removed and its bells were not");
+            sim_fail("the region was removed and its FIFOs were not");
     }
     sim_at(sim_now_us + LOOK_US, look_whether_over, NULL, 0);
 }

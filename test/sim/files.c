@@ -1,6 +1,6 @@
 /* Files, FIFOs, locks and mapped memory: as much of a file system as shm_region.c, shm_lease.c,
- * shm_doorbell.c and health.c ask for, and a CHECK for whatever else they might. Every call is a
- * step at which its process may die or lose the processor, before it does anything. */
+ * shm_doorbell.c, shm_futex.c and health.c ask for, and a CHECK for whatever else they might. Every
+ * call is a step at which its process may die or lose the processor, before it does anything. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>

@@ -2,10 +2,11 @@
  * own: processes with threads, files, FIFOs, locks and memory, and time that moves only when
  * everybody waits.
  *
- * A thread is a coroutine on a stack of its own. It runs until it waits (upstream_wait, nanosleep,
- * pthread_join), until it has spent its time, or until one of its steps (step.h) takes it off the
- * processor. A process that is killed never runs again: its descriptors are closed, which frees
- * its locks, and its memory is given back, as it was: no destructor, no cleanup label.
+ * A thread is a coroutine on a stack of its own. It runs until it waits (upstream_wait,
+ * shm_futex_wait, nanosleep, pthread_join), until it has spent its time, or until one of its steps
+ * (step.h) takes it off the processor. A process that is killed never runs again: its descriptors
+ * are closed, which frees its locks, and its memory is given back, as it was: no destructor, no
+ * cleanup label.
  *
  * The production objects call this through the linker (--wrap, see the Makefile): open, read,
  * write, fcntl, mmap, malloc, pthread_create, nanosleep and their like end in files.c, memory.c

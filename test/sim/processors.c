@@ -534,14 +534,14 @@ void upstream_perform(struct upstream *upstream, upstream_on_completion *on_comp
     }
 }
 
-void upstream_wait(struct upstream *upstream, int doorbell_fd, int64_t timeout_ms)
+void upstream_wait(struct upstream *upstream, int fifo_fd, int64_t timeout_ms)
 {
-    const void *bell = NULL;
+    const void *fifo = NULL;
     if (upstream->first || upstream->fresh)
         return;
-    if (doorbell_fd >= 0 && sim_fd_is_readable(doorbell_fd, &bell))
+    if (fifo_fd >= 0 && sim_fd_is_readable(fifo_fd, &fifo))
         return;
-    sim_wait_on(upstream, bell, sim_now_us + (timeout_ms > 0 ? timeout_ms * 1000 : 1));
+    sim_wait_on(upstream, fifo, sim_now_us + (timeout_ms > 0 ? timeout_ms * 1000 : 1));
 }
 
 int upstream_in_flight(const struct upstream *upstream, int processor)

@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -21,6 +20,9 @@
 #include "shm/shm_doorbell.h"
 #include "shm/shm_ring.h"
 #include "test/unit/shm_fixture.h"
+
+/* Long enough that only a lost wake-up takes it. */
+#define LOST_MS 1500
 
 /* How many bytes are in a FIFO; they are gone then. */
 static int bytes_in(int fd)
@@ -82,8 +84,10 @@ static void the_bell_is_rung_once_per_sleep(void **state)
         assert_true(atomic_load(&lane->sleep_count) & 1);
         for (int i = 0; i < 10; i++)
             shm_doorbell_ring(&bells[i % 2]);
-        assert_int_equal(bell_says(f), rung + 2);        /* each producer once */
-        shm_doorbell_wait(&f->region, 0, rung, INT_MAX); /* does not sleep */
+        assert_int_equal(bell_says(f), rung + 2); /* each producer once */
+        int64_t began_ms = clock_monotonic_ms();
+        shm_doorbell_wait(&f->region, 0, rung, LOST_MS);
+        assert_true(clock_monotonic_ms() - began_ms < LOST_MS); /* it did not sleep */
         shm_doorbell_awake(lane, fd);
         assert_false(atomic_load(&lane->sleep_count) & 1);
         shm_doorbell_ring(&bells[0]);
@@ -238,7 +242,7 @@ static void a_broken_bell_is_opened_again(void **state)
     assert_int_equal(bell.fd, -1);
 
     /* Its successor finds the FIFO deleted and makes a new one. */
-    shm_region_bell_path(f->name, 0, path, sizeof path);
+    shm_region_fifo_path(f->name, 0, path, sizeof path);
     assert_int_equal(unlink(path), 0);
     shm_doorbell_reset(lane);
     fd = shm_doorbell_listen(&f->region, 0, &f->why);
@@ -263,7 +267,7 @@ static void what_is_no_fifo_is_refused(void **state)
 {
     struct shm_fixture *f = *state;
     char path[SHM_REGION_PATH_SIZE];
-    shm_region_bell_path(f->name, 1, path, sizeof path);
+    shm_region_fifo_path(f->name, 1, path, sizeof path);
     assert_int_equal(unlink(path), 0);
     close(open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600));
     assert_int_equal(shm_doorbell_listen(&f->region, 1, &f->why), -1);
@@ -386,9 +390,6 @@ static void one_sees_the_other_at_the_bell(void **state)
 {
     one_sees_the_other(&(struct moment){.fixture = *state, .alone = true, .rounds = 300000});
 }
-
-/* Long enough that only a lost wake-up takes it. */
-#define LOST_MS 1500
 
 /* For all of it, which takes a second: on a machine that has other things to do, many. A test that
  * gives up while its other half goes on pulls the region away from under it. */

@@ -245,9 +245,9 @@ static void move_in(struct bench *bench)
     bench->id.hi = next_random(bench);
 }
 
+/* The call began, the entry stands in the ring, the call has ended. */
 struct published {
-    int64_t began_ns, pushed_ns,
-        rung_ns; /* the call, the entry stands in the ring, the call's end */
+    int64_t began_ns, pushed_ns, rung_ns;
 };
 
 static struct published publish(struct bench *bench)
@@ -273,10 +273,10 @@ static uint64_t sleep_count(const struct bench *bench)
     return atomic_load_explicit(&bench->lane->sleep_count, memory_order_acquire);
 }
 
-/* Odd: asleep. */
+/* With nothing out: the only sleep whose end the worker's stamp tells. */
 static bool owner_sleeps(const struct bench *bench)
 {
-    return sleep_count(bench) & 1;
+    return sleep_count(bench) % 4 == SHM_SLEEP_ALONE;
 }
 
 /* The table has them from here on: numbers are counts of this ring. */
@@ -296,11 +296,13 @@ static void note_taken(struct bench *bench)
 /* --- the bare sleeper ----------------------------------------------------------------------- */
 
 /* Says on `says` that it has noted the time. */
-_Noreturn static void be_sleeper(struct sleeper *sleeper, int says, bool apart)
+_Noreturn static void be_sleeper(struct sleeper *sleeper, pid_t parent, int says, bool apart)
 {
     uint32_t seen = 0;
     cpu_set_t second;
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(EXIT_FAILURE);
     if (apart && sysconf(_SC_NPROCESSORS_ONLN) > 1) { /* where the worker is, says the script */
         CPU_ZERO(&second);
         CPU_SET(1, &second);
@@ -324,12 +326,12 @@ static void start_sleeper(struct bench *bench)
                           MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (bench->sleeper == MAP_FAILED || pipe(said) != 0)
         give_up("the bare sleeper", NULL);
-    pid_t child = fork();
+    pid_t parent = getpid(), child = fork();
     if (child < 0)
         give_up("the bare sleeper", NULL);
     if (child == 0) {
         close(said[0]);
-        be_sleeper(bench->sleeper, said[1], bench->stamp == NULL);
+        be_sleeper(bench->sleeper, parent, said[1], bench->stamp == NULL);
     }
     close(said[1]);
     bench->sleeper_said = said[0];
@@ -408,7 +410,7 @@ static void idle_one(struct bench *bench, int64_t pause_us)
     wake_sleeper(bench);
     rest(bench, pause_us);
     uint64_t asleep = sleep_count(bench);
-    if (!(asleep & 1))
+    if (asleep % 4 != SHM_SLEEP_ALONE)
         return; /* something else has just woken it */
     if (bench->stamp)
         atomic_store_explicit(bench->stamp, 0, memory_order_relaxed);

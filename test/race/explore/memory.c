@@ -644,12 +644,12 @@ void race_done(void)
     run.done = true;
 }
 
-void race_await_bell(void)
+void race_await_fifo(void)
 {
     uint64_t unused;
     if (is_behind(&unused))
         return;
-    if (run.state->bell_bytes == 0)
+    if (run.state->fifo_bytes == 0)
         longjmp(run.out, 3);
     race_say("    %s: is woken\n", now.scenario->party[run.party]);
     note(1);
@@ -686,11 +686,12 @@ void race_futex_wake(void)
     if (is_behind(&unused))
         return;
     race_say("    %s: wakes who sleeps at the bell\n", now.scenario->party[run.party]);
-    run.state->bell_waits = 0;
+    if (!lie_is(LIE_NO_WAKE))
+        run.state->bell_waits = 0;
     note(0);
 }
 
-int race_bell_write(void)
+int race_fifo_write(void)
 {
     uint64_t value;
     let_go();
@@ -698,31 +699,31 @@ int race_bell_write(void)
         return (int)value;
     race_say("    %s: rings%s\n", now.scenario->party[run.party],
              run.state->listeners ? "" : ", and nobody listens");
-    if (run.state->listeners && run.state->bell_bytes < 8)
-        run.state->bell_bytes++;
+    if (run.state->listeners && run.state->fifo_bytes < 8)
+        run.state->fifo_bytes++;
     return (int)note(run.state->listeners);
 }
 
-int race_bell_open(void)
+int race_fifo_open(void)
 {
     uint64_t value;
     let_go();
     if (is_behind(&value))
         return (int)value;
-    race_say("    %s: opens the bell%s\n", now.scenario->party[run.party],
+    race_say("    %s: opens the FIFO%s\n", now.scenario->party[run.party],
              run.state->listeners ? "" : ", but nobody listens");
     return (int)note(run.state->listeners);
 }
 
-int race_bell_read(void)
+int race_fifo_read(void)
 {
     uint64_t value;
     let_go();
     if (is_behind(&value))
         return (int)value;
-    value = run.state->bell_bytes;
-    run.state->bell_bytes = 0;
-    race_say("    %s: empties the bell\n", now.scenario->party[run.party]);
+    value = run.state->fifo_bytes;
+    run.state->fifo_bytes = 0;
+    race_say("    %s: empties the FIFO\n", now.scenario->party[run.party]);
     return (int)note(value);
 }
 
@@ -913,7 +914,7 @@ static size_t transfer_all(struct packing *packing, struct race_state *s)
     transfer(packing, s->seq_cst, words);
     transfer(packing, s->fenced, words);
     transfer(packing, &s->crashes_left, 1);
-    transfer(packing, &s->bell_bytes, 1);
+    transfer(packing, &s->fifo_bytes, 1);
     transfer(packing, &s->listeners, 1);
     transfer(packing, &s->bell_waits, 1);
     transfer(packing, &s->message_count, sizeof s->message_count);

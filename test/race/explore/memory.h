@@ -7,8 +7,9 @@
  * value that it may still read. A load may return any value from there on; each is explored. A
  * release store carries its writer's view and an acquire load takes it over; a seq_cst fence
  * exchanges views with all earlier ones; a seq_cst load sees the last seq_cst store of that word.
- * What else C11 would order is not: more is explored than can happen, never less, but for one
- * thing: a load is never later than a store that follows it. Where the protocol forbids just that
+ * What else C11 would order is not: more is explored than can happen, never less, but for two
+ * things: nobody wakes for no reason or because their time is over, and a load is never later than
+ * a store that follows it. Where the protocol forbids just that
  * (the slot of a ring is read before head is released) words have a guard, and a store that is not
  * ordered after the other side's loads is a violation at once.
  *
@@ -100,7 +101,7 @@ struct race_state {
     uint8_t seq_cst[RACE_WORDS]; /* number of the last seq_cst store */
     uint8_t fenced[RACE_WORDS];  /* view of all seq_cst fences so far */
     uint8_t crashes_left;
-    uint8_t bell_bytes, listeners;
+    uint8_t fifo_bytes, listeners;
     uint8_t bell_waits; /* an owner sleeps at the bell, and nobody has woken it */
     uint16_t message_count;
     struct race_party party[RACE_PARTIES];
@@ -153,7 +154,7 @@ void race_absent(unsigned party); /* it takes no part */
 /* For run. */
 void race_done(void); /* this party is through */
 _Noreturn void race_broken(const char *what);
-void race_await_bell(void);         /* blocks while no byte lies in the FIFO */
+void race_await_fifo(void);         /* blocks while no byte lies in the FIFO */
 bool race_lie_is(const char *name); /* for the lies that a scenario tells by itself */
 void race_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 extern struct race_parameters race_parameters;
@@ -178,6 +179,7 @@ enum race_lie_kind {
     LIE_ZERO,          /* loads of `class` in a party's first call return 0 */
     LIE_ALL_TAKEN,     /* loads of head return the newest tail */
     LIE_NO_ADD,        /* nothing is added to words of `class` */
+    LIE_NO_WAKE,       /* nobody is woken at a bell */
     LIE_TOLD,          /* by the scenario */
 };
 

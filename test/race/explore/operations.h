@@ -16,9 +16,9 @@ void race_fence(int order);
 void race_plain(const volatile void *address, size_t size, bool is_store);
 
 /* The doorbell's FIFO: the process's calls end here, not in the kernel. */
-int race_bell_write(void); /* 1: a byte lies in it; 0: nobody listens */
-int race_bell_open(void);  /* the same */
-int race_bell_read(void);  /* how many bytes lay in it */
+int race_fifo_write(void); /* 1: a byte lies in it; 0: nobody listens */
+int race_fifo_open(void);  /* the same */
+int race_fifo_read(void);  /* how many bytes lay in it */
 
 /* The bell, a futex of 4 bytes. */
 void race_futex_wait(const volatile void *address, uint64_t expected);

@@ -29,8 +29,10 @@ struct producer {
     struct shm_doorbell bell;
 };
 
+/* A producer died between a push and its ring: the wait's limit is for that. (Who rings next may
+ * wake the owner for it, but nothing orders what it did after the dead one's push.) */
 struct ghost {
-    uint8_t unrung; /* a producer died between a push and its ring: the wait's limit is for that */
+    bool unrung;
 };
 
 static void setup(const struct race_parameters *p)
@@ -114,7 +116,7 @@ static void own(struct owner *me)
         if (me->alone)
             shm_doorbell_wait(&race_region, 0, me->rung, INT64_MAX);
         else
-            race_await_bell();
+            race_await_fifo();
         me->pc = AWAKE;
         return;
     default:
@@ -166,7 +168,7 @@ static void on_crash(unsigned party, void *local)
     }
 }
 
-/* The producers are through, the owner is in poll. */
+/* The producers are through, the owner sleeps. */
 static const char *at_end(const struct race_state *state)
 {
     const struct ghost *ghost = (const void *)state->ghost;

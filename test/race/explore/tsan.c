@@ -128,13 +128,13 @@ NONE(64, fetch_or)
 
 /* ------------------------------------------------------ calls of the system (--wrap) */
 
-enum { BELL_READ = 1000, BELL_WRITE = 1001 };
+enum { FIFO_READ = 1000, FIFO_WRITE = 1001 };
 
 ssize_t __wrap_write(int fd, const void *bytes, size_t size)
 {
-    if (fd != BELL_WRITE)
+    if (fd != FIFO_WRITE)
         return __real_write(fd, bytes, size);
-    if (race_bell_write())
+    if (race_fifo_write())
         return 1;
     errno = EPIPE;
     return -1;
@@ -142,22 +142,22 @@ ssize_t __wrap_write(int fd, const void *bytes, size_t size)
 
 ssize_t __wrap_read(int fd, void *bytes, size_t size)
 {
-    return fd == BELL_READ ? race_bell_read() : __real_read(fd, bytes, size);
+    return fd == FIFO_READ ? race_fifo_read() : __real_read(fd, bytes, size);
 }
 
 int __wrap_open(const char *path, int flags, ...)
 {
     (void)path;
     (void)flags;
-    if (race_bell_open())
-        return BELL_WRITE;
+    if (race_fifo_open())
+        return FIFO_WRITE;
     errno = ENXIO;
     return -1;
 }
 
 int __wrap_close(int fd)
 {
-    return fd == BELL_READ || fd == BELL_WRITE ? 0 : __real_close(fd);
+    return fd == FIFO_READ || fd == FIFO_WRITE ? 0 : __real_close(fd);
 }
 
 void __wrap_shm_futex_wait(const _Atomic uint32_t *word, uint32_t expected, int64_t timeout_ms)

@@ -270,7 +270,7 @@ static void await(enum hammer_role role)
 
 /* ------------------------------------------------------------------- the comparison */
 
-/* A bell that was not rung by who died before it could. */
+/* A doorbell that was not rung by who died before it could. */
 static void ring(void)
 {
     struct shm_doorbell bell;
@@ -412,7 +412,7 @@ static const struct {
     {HAMMER_SETTLED, "payments ended"},
     {HAMMER_RECYCLED, "records recycled"},
     {HAMMER_SLEPT, "times the owner slept"},
-    {HAMMER_WOKEN, "times the bell woke it"},
+    {HAMMER_WOKEN, "times the doorbell woke it"},
     {HAMMER_RECORDS_READ, "records read whole"},
     {HAMMER_ENTRIES_READ, "entries read by searchers"},
     {HAMMER_SUMS, "summaries, exact to the cent"},

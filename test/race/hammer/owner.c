@@ -22,7 +22,7 @@ struct owner {
     struct hammer_party *party;
     struct hammer *hammer;
     struct lane_memory memory;
-    int bell_fd;
+    int fifo_fd;
     uint32_t slots;
     struct todo {
         enum payment_action action; /* what the last step asked for */
@@ -301,10 +301,10 @@ static void check_not_lost(struct owner *owner, uint64_t deaths, int ready)
 /* In poll or at the bell, as it comes. How it ended: as poll's. */
 static int sleep_until_rung(struct owner *owner, bool alone, uint32_t rung)
 {
-    struct pollfd bell = {.fd = owner->bell_fd, .events = POLLIN};
+    struct pollfd fifo = {.fd = owner->fifo_fd, .events = POLLIN};
     int64_t began_ms = clock_monotonic_ms();
     if (!alone)
-        return poll(&bell, 1, LOST_AFTER_MS);
+        return poll(&fifo, 1, LOST_AFTER_MS);
     shm_doorbell_wait(owner->party->region, HAMMER_LANE, rung, LOST_AFTER_MS);
     return clock_monotonic_ms() - began_ms < LOST_AFTER_MS;
 }
@@ -327,7 +327,7 @@ static void rest(struct owner *owner)
             hammer_count(owner->hammer, HAMMER_WOKEN, 1);
         check_not_lost(owner, deaths, ready < 0 && errno == EINTR ? 1 : ready);
     }
-    shm_doorbell_awake(control, owner->bell_fd);
+    shm_doorbell_awake(control, owner->fifo_fd);
 }
 
 static void turn(struct owner *owner)
@@ -359,13 +359,13 @@ void hammer_owner(struct hammer_party *party)
     struct explain why;
     owner.slots = party->region->geometry.payment_slots;
     owner.todo = calloc(owner.slots, sizeof *owner.todo);
-    owner.bell_fd = shm_doorbell_listen(party->region, HAMMER_LANE, &why);
-    if (!owner.todo || owner.bell_fd < 0 ||
+    owner.fifo_fd = shm_doorbell_listen(party->region, HAMMER_LANE, &why);
+    if (!owner.todo || owner.fifo_fd < 0 ||
         lane_memory_open(&owner.memory, party->region, HAMMER_LANE, &why) != STATUS_OK)
         hammer_fail(party->hammer, "the lane cannot be opened: %s", why.text);
     take_over(&owner);
     while (hammer_goes_on(party) && !is_done(&owner))
         turn(&owner);
-    close(owner.bell_fd);
+    close(owner.fifo_fd);
     free(owner.todo);
 }
