@@ -5,10 +5,11 @@
 #   test/bench/whole.sh             (or make bench-whole; ROUNDS=5, SECONDS_EACH=30, PROBE_S=3,
 #                                    FIRST_RATE=8000, CONNECTIONS=64, BEYOND=2, BEYOND_S=8)
 #
-# In each round, in turn, the order reversed in every second one:
+# In each round both are up, and tried by turns, one run of each, so that what the machine's neighbours do
+# meets both; the order is reversed in every second round:
 #   gateway  nginx, two payring-api, two workers, two stand-in processors that answer at once
 #   pair     the same nginx, two bare-h2o that answer 202 and forget, and beside them the bare library
-#            loop (bare-settle, two lanes), which posts the same bodies to the same stand-in at the same
+#            loop (bare-settle, two lanes), which posts the same bodies to a stand-in of its own at the same
 #            rate. Nothing goes from the one to the other, nothing is remembered.
 #
 # A rate is held if every payment is answered 202, the last one within a quarter of a second after the
@@ -32,13 +33,13 @@ export PAYRING_RING_SLOTS=4096 PAYRING_PAYMENT_SLOTS=16384
 
 # --- one run --------------------------------------------------------------------------------
 
-# offer RATE SECONDS [PATIENCE]: through nginx; false if not all was accepted in time. Meanwhile the
-# processors of $watched are counted: $shares are pairs for object, in parts of one processor.
+# offer RATE SECONDS [PATIENCE]: to $side, through nginx; false if not all was accepted in time. Meanwhile
+# the processors of $watched_of it are counted: $shares are pairs for object, in parts of one processor.
 offer() {
-    local name begin_us us
+    local name begin_us us watched=${watched_of[$side]}
     begin_us=$(date +%s%6N)
     for name in $watched; do cpu_before[$name]=$(cpu_ns "$name"); done
-    load run --target "127.0.0.1:$port" --connections "$connections" --rate "$1" --seconds "$2" \
+    load run --target "127.0.0.1:${port_of[$side]}" --connections "$connections" --rate "$1" --seconds "$2" \
         --patience-s "${3:-0.25}" --log "$dir/posted"
     us=$(($(date +%s%6N) - begin_us)) shares=
     for name in $watched; do
@@ -78,7 +79,7 @@ books_agree() {
         give_up "the books differ: $(head -n 3 "$dir/differences")"
 }
 
-# SIDE_holds RATE SECONDS
+# SIDE_holds RATE SECONDS, of $side.
 gateway_holds() {
     local held=yes
     offer "$@" || held=
@@ -90,7 +91,7 @@ gateway_holds() {
 
 pair_holds() {
     local held=yes
-    "$build/bare-settle" --url "$PAYRING_DEFAULT_URL/payments" --lanes 2 --concurrency 32 --rate "$1" \
+    "$build/bare-settle" --url "$bare_url/payments" --lanes 2 --concurrency 32 --rate "$1" \
         --seconds "$2" >"$dir/settle.json" 2>"$dir/settle.log" </dev/null &
     pid_of[settle]=$!
     offer "$@" || held=
@@ -101,84 +102,109 @@ pair_holds() {
 
 # --- the highest rate -----------------------------------------------------------------------
 
-# tells SIDE RATE SECONDS: SIDE_holds, and says so to whoever watches.
+# tells RATE SECONDS: ${side}_holds, and says so to whoever watches.
 tells() {
     local held=no
-    ! "$1_holds" "$2" "$3" || held=yes
-    echo "whole: $1, $2/s for $3 s: held: $held" >&2
+    ! "${side}_holds" "$1" "$2" || held=yes
+    echo "whole: $side, $1/s for $2 s: held: $held" >&2
     [ $held = yes ]
 }
 
-# highest SIDE: sets $rate; what held it for long was the last run.
-highest() {
-    local low=0 high=0 try=$first_rate
-    until [ "$low" -gt 0 ] && [ "$high" -gt 0 ] && [ $((high * 100)) -le $((low * 106)) ]; do
-        if tells "$1" "$try" "$probe_s"; then low=$try; else high=$try; fi
-        if [ "$high" -eq 0 ]; then
-            try=$((low * 3 / 2))
-        elif [ "$low" -eq 0 ]; then
-            try=$((high * 2 / 3))
-        else
-            try=$(((low + high) / 2))
-        fi
-        [ "$try" -ge 100 ] || give_up "$1 holds no rate at all"
+# What is known of each side: rates that were held and not held for long enough to tell, the next to be tried, how
+# long, and the figures of what was held for SECONDS_EACH, JSON.
+declare -A low high try try_s figures cpu_before=()
+
+# probed HELD: the next rate, from whether the last one was held.
+probed() {
+    if [ "$1" = yes ]; then low[$side]=${try[$side]}; else high[$side]=${try[$side]}; fi
+    if [ "${high[$side]}" -eq 0 ]; then
+        try[$side]=$((low[$side] * 3 / 2))
+    elif [ "${low[$side]}" -eq 0 ]; then
+        try[$side]=$((high[$side] * 2 / 3))
+    elif [ $((high[$side] * 100)) -gt $((low[$side] * 106)) ]; then
+        try[$side]=$(((low[$side] + high[$side]) / 2))
+    else
+        try[$side]=${low[$side]} try_s[$side]=$seconds
+    fi
+}
+
+# One run of $side.
+try_once() {
+    local held=no
+    ! tells "${try[$side]}" "${try_s[$side]}" || held=yes
+    if [ "${try_s[$side]}" = "$probe_s" ]; then
+        probed $held
+    elif [ $held = yes ]; then
+        # shellcheck disable=SC2046
+        figures[$side]=$(object "per_s=${try[$side]}" "p99_us=$(json run '$_->{latency_us}{p99}')" $shares \
+            $([ "$side" = gateway ] || json settle '"settle_cpu=$_->{cpu_share}"'))
+    else
+        try[$side]=$((try[$side] * 92 / 100))
+    fi
+    [ "${try[$side]}" -ge 100 ] || give_up "$side holds no rate at all"
+}
+
+# Both, by turns, until each has held a rate for long.
+find_highest() {
+    local side
+    for side; do
+        low[$side]=0 high[$side]=0 try[$side]=$first_rate try_s[$side]=$probe_s figures[$side]=
     done
-    rate=$low
-    until tells "$1" "$rate" "$seconds"; do
-        rate=$((rate * 92 / 100))
-        [ "$rate" -ge 100 ] || give_up "$1 holds no rate for $seconds s"
+    while [ -z "${figures[gateway]}" ] || [ -z "${figures[pair]}" ]; do
+        for side; do
+            [ -n "${figures[$side]}" ] || try_once
+        done
     done
 }
 
 # --- the sides ------------------------------------------------------------------------------
 
-declare -A cpu_before=()
+declare -A watched_of=(
+    [gateway]='nginx_gateway api0 api1 worker0 worker1 default fallback'
+    [pair]='nginx_pair bare0 bare1 bare_processor'
+)
 
-play_gateway() {
-    local rate accepted=0 watched='nginx api0 api1 worker0 worker1 default fallback'
+both_start() {
+    local name bare_port
     : >"$dir/all-posted"
     gateway_start 2 2
-    nginx_start nginx "$port" "$dir/api0.sock" "$dir/api1.sock"
-    highest gateway
+    bare_port=$(free_ports 1)
+    bare_url=http://127.0.0.1:$bare_port
+    start bare_processor "$build/processor" --name default --fee 0.05 --listen "127.0.0.1:$bare_port"
+    ready bare_processor says bare_processor ready
+    bare_start 2
+    for name in gateway pair; do port_of[$name]=$(free_ports 1); done
+    nginx_start nginx_gateway "${port_of[gateway]}" "$dir/api0.sock" "$dir/api1.sock"
+    nginx_start nginx_pair "${port_of[pair]}" "$dir/bare0.sock" "$dir/bare1.sock"
+}
+
+# What is answered if more comes than can be settled, as JSON.
+go_beyond() {
+    local side=gateway rate
+    rate=$((try[gateway] * beyond))
+    gateway_holds $rate "$beyond_s" 60 || :
     # shellcheck disable=SC2046
-    held=$(object "per_s=$rate" "p99_us=$(json run '$_->{latency_us}{p99}')" $shares)
-    gateway_holds $((rate * beyond)) "$beyond_s" 60 || :
-    # shellcheck disable=SC2046
-    more=$(object "offered_per_s=$((rate * beyond))" $(json run 'my $s = $_->{statuses};
+    object "offered_per_s=$rate" $(json run 'my $s = $_->{statuses};
         my $other = 0; $other += $s->{$_} for grep { $_ != 202 && $_ != 503 } keys %$s;
         ("accepted=" . ($s->{202} // 0), "refused_503=" . ($s->{503} // 0), "other_answers=$other",
             "per_s=$_->{achieved_per_s}", "p50_us=$_->{latency_us}{p50}",
-            "unanswered=" . ($_->{unsent} + $_->{lost} + $_->{timeouts} + $_->{unanswered}))') $shares)
-    books_agree
-    stop nginx
-    gateway_drop
-    printf '"gateway":%s,"beyond":%s' "$held" "$more"
-}
-
-play_pair() {
-    local rate watched='nginx bare0 bare1 default'
-    processors_start
-    bare_start 2
-    nginx_start nginx "$port" "$dir/bare0.sock" "$dir/bare1.sock"
-    highest pair
-    # shellcheck disable=SC2046
-    held=$(object "per_s=$rate" "p99_us=$(json run '$_->{latency_us}{p99}')" $shares \
-        "settle_cpu=$(json settle '$_->{cpu_share}')")
-    stop nginx bare0 bare1
-    drop default fallback
-    printf '"pair":%s' "$held"
+            "unanswered=" . ($_->{unsent} + $_->{lost} + $_->{timeouts} + $_->{unanswered}))') $shares
 }
 
 round() { # NUMBER
-    local port held more shares
-    port=$(free_ports 1)
-    printf '{'
+    local accepted=0 more shares
+    both_start
     if [ $(($1 % 2)) -eq 1 ]; then
-        play_gateway && printf ',' && play_pair
+        find_highest gateway pair
     else
-        play_pair && printf ',' && play_gateway
+        find_highest pair gateway
     fi
-    printf '}\n'
+    more=$(go_beyond) || return
+    books_agree
+    stop nginx_gateway nginx_pair bare0 bare1
+    drop bare_processor
+    gateway_drop
+    printf '{"gateway":%s,"beyond":%s,"pair":%s}\n' "${figures[gateway]}" "$more" "${figures[pair]}"
 }
 
 play_rounds round
