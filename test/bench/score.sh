@@ -18,6 +18,9 @@
 #
 # nginx is placed as the gateway's own (compose/local/placing.sh).
 #
+# nginx is held against itself as well, each of its runs against the one before and the one after: how
+# often it would have passed tells what the bar can tell on this machine.
+#
 # In turns, a run passes with 99 % of what was possible, no inconsistency and nothing left unsettled. The
 # JSON of every run stays in SCORE_DIR, if that is set. PAYRING_* settings are passed on.
 set -u
@@ -184,7 +187,7 @@ done
 perl -MJSON::PP -e '
     my ($dir, $runs, $way, $at, @front) = @ARGV;
     my $read = sub { local $/; open my $in, "<", "$dir/$_[0].json" or die "$_[0]: $!\n"; decode_json(scalar <$in>) };
-    my (@shares, $bad);
+    my (@shares, @bare, $bad);
     printf "nginx %s, %s; nginx and APIs run %s\n", $way eq "direct" ? "answers by itself" : "answers behind the same balancer",
         $at eq "once" ? "both in the same minute" : "in turns",
         @front ? "by @front" : "anywhere";
@@ -193,6 +196,7 @@ perl -MJSON::PP -e '
     for my $run (1 .. $runs) {
         my ($nginx, $ours) = ($read->("nginx-$run"), $read->("gateway-$run"));
         my $possible = $nginx->{accepted} * 19.90 * (1 - $ours->{default}{fee}) * (1 + $nginx->{bonus});
+        push @bare, $nginx->{accepted} * (1 + $nginx->{bonus});
         push @shares, my $share = $ours->{score} / $possible;
         my $passed = ($share >= 0.99 || $at eq "once") && !$ours->{inconsistencies} && !$ours->{inconsistencies_each}
             && !$ours->{lag} && !$ours->{failures} && !$ours->{disqualified};
@@ -204,4 +208,7 @@ perl -MJSON::PP -e '
     @shares = sort { $a <=> $b } @shares;
     printf "share of what was possible: lowest %.4f, median %.4f; %d of %d runs %s\n", $shares[0],
         $shares[@shares / 2], $runs - ($bad // 0), $runs, $at eq "once" ? "without a fault" : "passed";
+    my @against_itself = map { my $r = $bare[$_] / $bare[$_ - 1]; ($r, 1 / $r) } 1 .. $#bare;
+    printf "nginx against itself, one run earlier or later: %d of %d reach 0.99\n",
+        scalar(grep { $_ >= 0.99 } @against_itself), scalar @against_itself if $at eq "turns" && @against_itself;
     exit($bad ? 1 : 0)' "$keep" "$runs" "$nginx_way" "$at" "${front[@]}"
