@@ -9,7 +9,7 @@
 
 /* Sleep while *word is `expected`: until somebody wakes, for timeout_ms at most (monotonic; below 0
  * is 0). Returns at once if it has another value; may return early for no reason (a signal).
- * Errors:  whatever else the kernel says is one of those; then at most 10 ms are slept.
+ * Errors:  whatever else the kernel says counts as one of those, after 10 ms at most.
  * Order:   of a change of the word and a wake after it on one side, and the look at the word on
  *          the other, the kernel loses neither: who does not see the change is woken. No
  *          acquire: read what the waker stored behind a load or fence of your own. */
