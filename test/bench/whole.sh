@@ -110,9 +110,10 @@ tells() {
     [ $held = yes ]
 }
 
-# What is known of each side: rates that were held and not held for long enough to tell, the next to be tried, how
-# long, and the figures of what was held for SECONDS_EACH, JSON.
-declare -A low high try try_s figures cpu_before=()
+# What is known of each side: the highest rate that was held for PROBE_S and the lowest that was not (0: none yet),
+# the
+# next to be tried, whether that is for SECONDS_EACH (found), and the figures of what was held so long, JSON.
+declare -A low high try found figures cpu_before=()
 
 # probed HELD: the next rate, from whether the last one was held.
 probed() {
@@ -124,15 +125,16 @@ probed() {
     elif [ $((high[$side] * 100)) -gt $((low[$side] * 106)) ]; then
         try[$side]=$(((low[$side] + high[$side]) / 2))
     else
-        try[$side]=${low[$side]} try_s[$side]=$seconds
+        try[$side]=${low[$side]} found[$side]=yes
     fi
 }
 
 # One run of $side.
 try_once() {
-    local held=no
-    ! tells "${try[$side]}" "${try_s[$side]}" || held=yes
-    if [ "${try_s[$side]}" = "$probe_s" ]; then
+    local held=no for_s=$probe_s
+    [ -z "${found[$side]}" ] || for_s=$seconds
+    ! tells "${try[$side]}" "$for_s" || held=yes
+    if [ -z "${found[$side]}" ]; then
         probed $held
     elif [ $held = yes ]; then
         # shellcheck disable=SC2046
@@ -148,7 +150,7 @@ try_once() {
 find_highest() {
     local side
     for side; do
-        low[$side]=0 high[$side]=0 try[$side]=$first_rate try_s[$side]=$probe_s figures[$side]=
+        low[$side]=0 high[$side]=0 try[$side]=$first_rate found[$side]= figures[$side]=
     done
     while [ -z "${figures[gateway]}" ] || [ -z "${figures[pair]}" ]; do
         for side; do

@@ -18,9 +18,9 @@
  *              `push_us` is from before the payment is offered until it is published (the push has
  *              returned), `wake_us` from there until the owner has come back from its sleep (apart:
  *              has withdrawn the announcement of it), `ring_us` the part of that which the producer
- *              spends in its own call. Between two of them a bare sleeper is woken, who does
- * nothing but wait for a word to change and note the time: `floor_us`, what the machine takes for
- * any wake-up of that kind.
+ *              spends in its own call. Between two of them a bare sleeper is woken, who only
+ *              waits for a word to change and notes the time: `floor_us`, what the machine takes
+ *              for any wake-up of that kind.
  * --rate R     at random moments, R a second on average, for S seconds (3), this thread never
  *              asleep. `taken_us` is from before the push until the ring's head has passed the
  *              payment: it stands in the table.
