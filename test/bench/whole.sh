@@ -111,8 +111,7 @@ tells() {
 }
 
 # What is known of each side: the highest rate that was held for PROBE_S and the lowest that was not (0: none yet),
-# the
-# next to be tried, whether that is for SECONDS_EACH (found), and the figures of what was held so long, JSON.
+# the next to be tried, whether that is for SECONDS_EACH (found), and the figures of what was held so long, JSON.
 declare -A low high try found figures cpu_before=()
 
 # probed HELD: the next rate, from whether the last one was held.
