@@ -25,8 +25,8 @@
 # time, and the generator has the other; on the second everything shares both. Behind them, in the
 # kernel's idle class (SCHED_IDLE: what is left over), the worker and two stand-in processors that answer
 # at once settle what the API has accepted, during the slices of all sides alike. So a saturated API
-# accepts here more than is settled, and its rings (sized for that) hold the rest; what accepting and
-# settling at once can do is measured by whole.sh.
+# accepts here more than is settled, and its rings hold the rest; no slice begins before all of them hold no
+# more than half of what one can. What accepting and settling at once can do is measured by whole.sh.
 #
 # Writing an answer also wakes the generator if it sleeps, a tenth of what a request costs or more; and it
 # sleeps the more, the slower the server is. So the ratio of api to bare_h2o is more than that of what
@@ -44,8 +44,8 @@
 slices=${SLICES:-20} slice_s=${SLICE_S:-0.4} connections=${CONNECTIONS:-64}
 more_than_possible=600000
 idle=(chrt -i 0)
-# What is accepted in a round and not settled has to fit.
-export PAYRING_RING_SLOTS=524288
+# What a slice accepts has to fit into one ring of which half is free, and what a stage accepts into the ledger.
+export PAYRING_RING_SLOTS=524288 PAYRING_LEDGER_ROWS=8388608
 
 # Of each side: which servers it consists of, the nginx before them, what is asked, the generator's
 # options.
@@ -85,9 +85,16 @@ nginx_stage() {
 
 # --- measuring ------------------------------------------------------------------------------
 
+# Of all rings together, so of each as well.
+rings_have_room() {
+    "$build/payringctl" show --plain |
+        awk -v most=$((PAYRING_RING_SLOTS / 2)) '/^ring\.depth / { n += $2 } END { exit n > most }'
+}
+
 # slice SIDE: a line more in $dir/SIDE.slices: requests, ns of servers, of nginx, of the generator, not 202
 slice() {
     local before after nginx_before nginx_after
+    eventually 60 rings_have_room || give_up 'the rings stay full'
     # shellcheck disable=SC2086
     before=$(cpu_ns ${servers[$1]}) nginx_before=$(cpu_ns ${nginx[$1]:-})
     # shellcheck disable=SC2086
