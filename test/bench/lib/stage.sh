@@ -169,8 +169,8 @@ lanes_are_owned() {
 }
 
 # gateway_start APIS WORKERS [PREFIX...]: a new region and all of it but the balancer, ready: api0 ...,
-# worker0 ..., default, fallback. The prefix is that of workers and processors; the APIs' is
-# $server_prefix, an array.
+# worker0 ..., default, fallback. The prefix is that of workers and processors; that of APIs, bare servers
+# and nginx is $server_prefix, an array.
 server_prefix=()
 gateway_start() {
     local apis=$1 workers=$2 n
@@ -206,11 +206,11 @@ nginx_start() {
     local name=$1 port=$2
     shift
     mkdir -p "$dir/$name.d"
-    start "$name" compose/local/balancer.sh "$dir/$name.d" "$@"
+    start "$name" "${server_prefix[@]}" compose/local/balancer.sh "$dir/$name.d" "$@"
     ready "$name" perl -MIO::Socket::INET -e 'exit !IO::Socket::INET->new("127.0.0.1:" . shift)' "$port"
 }
 
-# bare_start N: so many bare-h2o, ready, on $dir/bare0.sock ...; with $server_prefix, as the APIs.
+# bare_start N: so many bare-h2o, ready, on $dir/bare0.sock ...
 bare_start() {
     local n
     for ((n = 0; n < $1; n++)); do
