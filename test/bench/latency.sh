@@ -3,7 +3,7 @@
 # open loop, beside bare servers behind the same balancer.
 #
 #   test/bench/latency.sh           (or make bench-latency; ROUNDS=5, SLICES=4, SLICE_S=1,
-#                                    CONNECTIONS=64, RATES='1000 5000 10000', PLACED=yes)
+#                                    CONNECTIONS=64, RATES='1000 5000 10000', PLACED=no)
 #
 #   api    nginx, two payring-api, two workers, two stand-in processors that answer at once; everything
 #          is settled while it is measured, on the same processors
@@ -12,9 +12,8 @@
 #          on its unix socket: workers and stand-ins do what they do on the API's side. That generator's
 #          and that API's own CPU come on top of it.
 #
-# Who runs on which processor is as `make run` has it (compose/local/placing.sh), and the bare servers and their
-# nginx are placed as the APIs and theirs. PLACED=no: everybody runs where the kernel puts them, and a request
-# then often waits for a processor that was halted, while settling keeps the other one busy.
+# Everybody runs where the kernel puts them, as units and containers do. PLACED=yes: as in `make run`
+# (compose/local/placing.sh), the bare servers and their nginx like the APIs and theirs.
 #
 # All stand on one stage, and at each rate they have SLICES slices of SLICE_S in turns, after one that
 # is not counted; everything is settled before the next one begins. The percentiles are over all
@@ -29,7 +28,7 @@
 . "$(dirname "$0")/lib/stage.sh"
 
 slices=${SLICES:-4} slice_s=${SLICE_S:-1} connections=${CONNECTIONS:-64} rates=${RATES:-1000 5000 10000}
-placed=${PLACED:-yes}
+placed=${PLACED:-no}
 front=() back=()
 case $placed in
 yes) . compose/local/placing.sh ;; # sets front, back

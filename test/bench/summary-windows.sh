@@ -68,14 +68,17 @@ turn() { # ROWS...
     echo "{${line#,}}"
 }
 
-# Whoever is asked first is asked last as well, and the mean of both is told.
+# Whoever is asked first is asked last as well. The mean of both is told; of what was appended, the less.
 round() {
     # shellcheck disable=SC2046,SC2086
     { turn $sizes && turn $(tac -s ' ' <<<"$sizes "); } |
         perl -MJSON::PP -e '
-            sub mean { my ($one, $other) = @_;
-                ref $one ? { map { $_ => mean($one->{$_}, $other->{$_}) } keys %$one } : ($one + $other) / 2 }
-            print encode_json(mean(map { decode_json($_) } <>)), "\n"'
+            sub both { my ($one, $other, $name) = @_;
+                return { map { $_ => both($one->{$_}, $other->{$_}, $_) } keys %$one } if ref $one;
+                return $name eq "appended_per_s" ? ($one < $other ? $one : $other) : ($one + $other) / 2 }
+            my @turns = <>;
+            @turns == 2 or exit 1;
+            print encode_json(both(map { decode_json($_) } @turns)), "\n"'
 }
 
 begin
